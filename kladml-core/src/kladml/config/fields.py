@@ -1,0 +1,83 @@
+"""The keys of a dataclass schema, flat: what the documentation, the checks and the suggestions work from."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaKey:
+    """One leaf of a schema.
+
+    Attributes:
+        key: Dotted key.
+        type_name: Type as people write it, such as `int` or `text or none`.
+        default: Default value, or `dataclasses.MISSING`.
+        doc: One sentence about the key.
+        choices: The accepted values, or empty for any.
+        least: The least accepted number, or None.
+        free: Whether any keys may stand below it.
+    """
+
+    key: str
+    type_name: str
+    default: Any
+    doc: str = ""
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    free: bool = False
+
+    def complaint(self, value: Any) -> str | None:
+        """Return what is wrong with a value of the right type, or None."""
+        if self.choices and value not in self.choices:
+            return f"must be one of {', '.join(self.choices)}"
+        if self.least is not None and isinstance(value, int | float) and not value >= self.least:
+            return f"must be at least {self.least:g}"
+        return None
+
+
+def schema_keys(schema: type[Any], prefix: str = "") -> dict[str, SchemaKey]:
+    """Return the leaf keys of a dataclass and of the dataclasses in it.
+
+    Args:
+        schema: The dataclass.
+        prefix: What the keys start with, such as `training.`.
+    """
+    hints = typing.get_type_hints(schema)
+    keys: dict[str, SchemaKey] = {}
+    for field in dataclasses.fields(schema):
+        hint = hints[field.name]
+        key = prefix + field.name
+        if dataclasses.is_dataclass(hint):
+            keys |= schema_keys(typing.cast("type[Any]", hint), f"{key}.")
+            continue
+        factory = field.default_factory
+        default = field.default if factory is dataclasses.MISSING else factory()
+        keys[key] = SchemaKey(
+            key,
+            _type_name(hint),
+            default,
+            field.metadata.get("doc", ""),
+            field.metadata.get("choices", ()),
+            field.metadata.get("least"),
+            free=(typing.get_origin(hint) or hint) is dict,
+        )
+    return keys
+
+
+def _type_name(hint: Any) -> str:
+    names = {str: "text", int: "int", float: "float", bool: "true or false", type(None): "none", Any: "any"}
+    if hint in names:
+        return names[hint]
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_type_name(part) for part in typing.get_args(hint))
+    if (origin or hint) is dict:
+        return "mapping"
+    if (origin or hint) in (list, tuple):
+        return "list"
+    return getattr(hint, "__name__", str(hint))

@@ -1,0 +1,109 @@
+"""Checking entries against a dataclass schema with OmegaConf."""
+
+from __future__ import annotations
+
+import dataclasses
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from kladml.config.fields import SchemaKey, schema_keys
+from kladml.config.secrets import is_secret_key, redact_text
+from kladml.config.yaml_file import Unparsed
+from kladml.errors import ConfigError, MissingSettingError, UnknownKeyError, WrongTypeError
+from kladml.interfaces.config import ConfigEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+def build(schema: type[Any], entries: Iterable[ConfigEntry], *, prefix: str = "", owner: str | None = None) -> Any:
+    """Return an instance of a dataclass with the values of entries, all checked.
+
+    Args:
+        schema: The dataclass; its fields may be dataclasses.
+        entries: Values by dotted key, later ones over earlier ones.
+        prefix: What every key starts with; it is part of the keys in errors, and taken off for the schema.
+        owner: Who defines the schema, named in errors.
+
+    Raises:
+        UnknownKeyError: A key is not in the schema; names the nearest one that is.
+        WrongTypeError: A value has another type or is out of range.
+        MissingSettingError: A key without default is not given.
+    """
+    from omegaconf import OmegaConf
+
+    keys = schema_keys(schema, prefix)
+    tree = OmegaConf.structured(schema)
+    given = set()
+    for entry in entries:
+        key = _find(entry, keys, owner)
+        value = _plain_value(entry, key)
+        _assign(tree, entry, key, entry.key[len(prefix) :], value, owner)
+        given.add(key.key)
+    for key in keys.values():
+        if key.default is dataclasses.MISSING and key.key not in given:
+            problem = f"the setting {key.key} ({key.type_name}) is missing"
+            variable = f"$KLADML_{key.key.upper().replace('.', '__')}"
+            raise MissingSettingError(
+                problem, owner=owner, next_step=f"give it in kladml.yaml, as {variable} or with --set {key.key}=…"
+            )
+    return OmegaConf.to_object(tree)
+
+
+def unknown_key(entry: ConfigEntry, known: Sequence[str], owner: str | None = None) -> UnknownKeyError:
+    """Return the error for a key that no schema has, with the nearest one that is."""
+    close = get_close_matches(entry.key, known, n=1, cutoff=0.6)
+    if not close:  # a typo in a section's name leaves the last part intact
+        tails = {key.rpartition(".")[2]: key for key in known}
+        close = [tails[name] for name in get_close_matches(entry.key.rpartition(".")[2], tails, n=1, cutoff=0.8)]
+    problem = f"{entry.origin}: unknown key {entry.key}"
+    step = f"did you mean {close[0]}?" if close else "kladml config show lists all keys"
+    return UnknownKeyError(problem, owner=owner, next_step=step)
+
+
+def _find(entry: ConfigEntry, keys: dict[str, SchemaKey], owner: str | None) -> SchemaKey:
+    if entry.key in keys:
+        return keys[entry.key]
+    for key in keys.values():
+        if key.free and entry.key.startswith(f"{key.key}."):
+            return key
+    if any(known.startswith(f"{entry.key}.") for known in keys):
+        problem = f"{entry.origin}: {entry.key} is a section, not a value"
+        raise WrongTypeError(problem, owner=owner, next_step="put keys below it")
+    raise unknown_key(entry, list(keys), owner)
+
+
+def _plain_value(entry: ConfigEntry, key: SchemaKey) -> Any:
+    value = entry.value
+    if isinstance(value, Unparsed):
+        is_text = key.type_name.startswith("text")
+        nothing = "none" in key.type_name and value.lower() in ("null", "none", "~")
+        value = None if nothing else str(value) if is_text else value.parsed()
+    if isinstance(value, str) and "${" in value:
+        problem = f"{entry.origin}: {entry.key} contains ${{…}}, and configuration is data without interpolation"
+        raise ConfigError(problem, next_step="write the value itself, or set it by an environment variable")
+    return value
+
+
+def _assign(tree: Any, entry: ConfigEntry, key: SchemaKey, path: str, value: Any, owner: str | None) -> None:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    complaint: str | None = None
+    inside_free = key.free and entry.key != key.key
+    empty_section = isinstance(value, dict) and not value and not key.free
+    if isinstance(value, bool) and not inside_free and key.type_name.startswith(("int", "float", "text")):
+        complaint = f"must be {key.type_name}"
+    elif empty_section or (value is None and key.free and not inside_free):
+        value = {}
+    if complaint is None:
+        try:
+            OmegaConf.update(tree, path, value, merge=True, force_add=key.free)
+            stored = OmegaConf.select(tree, path)
+            complaint = None if key.free else key.complaint(stored)
+        except (OmegaConfBaseException, ValueError, TypeError):
+            complaint = f"must be {key.type_name}"
+    if complaint is not None:
+        shown = "" if is_secret_key(entry.key) else f", not {redact_text(repr(value))}"
+        problem = f"{entry.origin}: {entry.key} {complaint}{shown}"
+        raise WrongTypeError(problem, owner=owner, next_step=key.doc or "see kladml config show") from None

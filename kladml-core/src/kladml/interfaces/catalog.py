@@ -1,0 +1,115 @@
+"""The catalog interface: which projects, families, experiments and runs there are."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kladml.errors import AddressError
+from kladml.interfaces.backend import Backend
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from kladml.interfaces.address import ExperimentAddress, RunAddress
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRun:
+    """A run as the catalog remembers it.
+
+    Attributes:
+        address: Where the run stands.
+        run_id: The tracker's identifier of the run.
+        status: One of `kladml.interfaces.RUN_STATUSES`.
+        started_at: When it was registered, with time zone.
+        ended_at: When it ended, with time zone, or None while it runs.
+        metrics: Final metrics.
+        backends: Selected backend of each kind, such as `{"storage": "local"}`.
+    """
+
+    address: RunAddress
+    run_id: str
+    status: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    backends: dict[str, str] = field(default_factory=dict)
+
+
+class CatalogInterface(Backend):
+    """Numbers the runs of each experiment and remembers how they ended.
+
+    A complete catalog, and the hook that offers it under a name:
+
+    ```python
+    from dataclasses import replace
+    from datetime import UTC, datetime
+    from threading import Lock
+    from kladml import CatalogInterface, CatalogRun, RunAddress
+
+    class MemoryCatalog(CatalogInterface):
+        def __init__(self):
+            self.runs = []
+            self.lock = Lock()
+
+        def add_run(self, experiment, run_id, backends):
+            with self.lock:
+                address = RunAddress(experiment, str(len(self.list_runs(experiment)) + 1))
+                self.runs.append(CatalogRun(address, run_id, "RUNNING", datetime.now(UTC), backends=dict(backends)))
+                return address
+
+        def end_run(self, address, status, metrics):
+            run = self.get_run(address)
+            ended = replace(run, status=status, metrics=dict(metrics), ended_at=datetime.now(UTC))
+            self.runs[self.runs.index(run)] = ended
+
+        def list_runs(self, experiment=None):
+            return [run for run in self.runs if experiment in (None, run.address.experiment)]
+    ```
+    ```python
+    from kladml.plugins import hookimpl
+
+    @hookimpl
+    def kladml_register_catalog():
+        from my_package.catalog import MemoryCatalog
+        return MemoryCatalog
+    ```
+    """
+
+    @abstractmethod
+    def add_run(self, experiment: ExperimentAddress, run_id: str, backends: Mapping[str, str]) -> RunAddress:
+        """Register a run that starts now and give it the next number of its experiment.
+
+        Numbers start at 1 and have no gaps and no duplicates, however many processes register at once.
+        """
+
+    @abstractmethod
+    def end_run(self, address: RunAddress, status: str, metrics: Mapping[str, float]) -> None:
+        """Note how a run ended.
+
+        Raises:
+            AddressError: There is no such run.
+        """
+
+    @abstractmethod
+    def list_runs(self, experiment: ExperimentAddress | None = None) -> list[CatalogRun]:
+        """List the runs of an experiment, or all, in the order in which they started."""
+
+    def get_run(self, address: RunAddress) -> CatalogRun:
+        """Return one run.
+
+        Raises:
+            AddressError: There is no such run.
+        """
+        for run in self.list_runs(address.experiment):
+            if run.address == address:
+                return run
+        problem = f"there is no run '{address}'"
+        raise AddressError(problem, next_step="kladml runs list shows those there are")
+
+    def list_experiments(self) -> list[ExperimentAddress]:
+        """List the experiments that have runs, sorted."""
+        return sorted({run.address.experiment for run in self.list_runs()})

@@ -1,0 +1,139 @@
+"""The tracker interface: the record of a run's parameters and metrics."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kladml.interfaces.backend import Backend
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+RUN_STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
+"""The states of a run; the words are MLflow's."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedRun:
+    """A run as a tracker remembers it.
+
+    Attributes:
+        run_id: The tracker's identifier.
+        experiment_name: The experiment that the run belongs to.
+        status: One of `RUN_STATUSES`.
+        params: Parameters as text.
+        metrics: Last value of each metric.
+        tags: Tags as text.
+    """
+
+    run_id: str
+    experiment_name: str
+    status: str
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class TrackerInterface(Backend):
+    """Records what a run was started with and what came out of it.
+
+    A complete tracker, and the hook that offers it under a name:
+
+    ```python
+    import json, uuid
+    from kladml import TrackerInterface
+
+    class JsonlTracker(TrackerInterface):
+        def __init__(self, path="runs.jsonl"):
+            self.path = path
+
+        def _write(self, **line):
+            with open(self.path, "a") as file:
+                print(json.dumps(line), file=file)
+
+        def start_run(self, experiment_name, run_name=None):
+            run_id = uuid.uuid4().hex
+            self._write(start=run_id, experiment=experiment_name, name=run_name)
+            return run_id
+
+        def log_params(self, params):
+            self._write(params=params)
+
+        def log_metric(self, key, value, step=None):
+            self._write(metric=key, value=value, step=step)
+
+        def end_run(self, status="FINISHED"):
+            self._write(end=status)
+    ```
+    ```python
+    from kladml.plugins import hookimpl
+
+    @hookimpl
+    def kladml_register_tracker():
+        from my_package.tracker import JsonlTracker
+        return JsonlTracker
+    ```
+
+    An instance follows one run at a time: `start_run`, any number of records, `end_run`; then again.
+
+    Capabilities: `artifacts` (`log_artifact`), `read` (`get_run`, `metric_history`).
+    """
+
+    @abstractmethod
+    def start_run(self, experiment_name: str, run_name: str | None = None) -> str:
+        """Begin a run and return its identifier; this occurs before the model is built."""
+
+    @abstractmethod
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Record parameters of the run; values are recorded as text where the tracker knows only text."""
+
+    @abstractmethod
+    def log_metric(self, key: str, value: float, step: int | None = None) -> None:
+        """Record one value of a metric at a step, 0 if none is given; the same key and step may come again."""
+
+    @abstractmethod
+    def end_run(self, status: str = "FINISHED") -> None:
+        """End the run with one of `RUN_STATUSES`; everything recorded so far is kept."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Record several metrics of one step."""
+        for key, value in metrics.items():
+            self.log_metric(key, value, step)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Label the run; a tracker without tags records them as parameters `tags.<name>`."""
+        self.log_params({f"tags.{key}": value for key, value in tags.items()})
+
+    def flush(self) -> None:
+        """Make everything recorded so far durable; this occurs after each epoch."""
+
+    def how_to_view(self, run_id: str) -> str | None:
+        """Return the command or address with which a person looks at a run, or None if there is none."""
+        del run_id
+        return None
+
+    def log_artifact(self, local_path: str | Path, name: str) -> None:
+        """Keep a file with the run under a relative name. Capability `artifacts`.
+
+        Raises:
+            TrackerError: The file cannot be read or kept, or the name is no relative path without `..`.
+        """
+        raise self._lacks("artifacts", f"keep '{name}' ({local_path})")
+
+    def get_run(self, run_id: str) -> TrackedRun:
+        """Read a run back. Capability `read`.
+
+        Raises:
+            TrackerError: There is no such run.
+        """
+        raise self._lacks("read", f"read run '{run_id}' back")
+
+    def metric_history(self, run_id: str, key: str) -> list[tuple[int, float]]:
+        """Read all values of a metric back as (step, value), in the order of recording. Capability `read`.
+
+        A metric that the run does not have has no values.
+        """
+        raise self._lacks("read", f"read '{key}' of run '{run_id}' back")

@@ -1,0 +1,81 @@
+"""The adapter that makes an `nn.Module` keep the model contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import load_file, save_file
+
+from kladml.errors import ModelError
+from kladml.models.base import BaseModel
+from kladml.models.tasks import MLTask
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from kladml.training.callbacks import FitResult
+    from kladml.training.objective import Loss
+
+SUFFIX = ".safetensors"
+
+
+class TorchModel(BaseModel):
+    """Trains an `nn.Module` with `UniversalTrainer` and keeps its weights as safetensors.
+
+    Args:
+        module: The module.
+        loss: Loss of a module without `training_step`: a function of output and target, or the name of one in
+            `torch.nn.functional`.
+
+    Attributes:
+        result: How the last training ended, or None.
+    """
+
+    def __init__(self, module: nn.Module, *, loss: str | Loss | None = None) -> None:
+        self.module = module
+        self.loss = loss
+        self.result: FitResult | None = None
+
+    @property
+    def ml_task(self) -> MLTask:
+        """The module's own `ml_task`, or `OTHER`."""
+        return MLTask(getattr(self.module, "ml_task", MLTask.OTHER))
+
+    def train(self, X_train: Any, y_train: Any = None, X_val: Any = None, y_val: Any = None) -> dict[str, float]:  # noqa: N803
+        """Train the module with the run's configuration and return the metrics of the last epoch."""
+        trainer = self.run.trainer()
+        self.result = trainer.fit(self.module, _joined(X_train, y_train), _joined(X_val, y_val), loss=self.loss)
+        return dict(self.result.metrics)
+
+    def predict(self, X: Any) -> torch.Tensor:  # noqa: N803
+        """Return the module's output for inputs, on the CPU."""
+        return self.run.trainer().predict(self.module, X)
+
+    def evaluate(self, X_test: Any, y_test: Any = None) -> dict[str, float]:  # noqa: N803
+        """Return the module's loss and metrics on data."""
+        return self.run.trainer().validate(self.module, _joined(X_test, y_test), loss=self.loss)
+
+    def save(self, path: str) -> None:
+        """Write the weights to `path` with the ending `.safetensors`."""
+        state = self.module.state_dict()
+        tensors = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
+        save_file(tensors, Path(path).with_suffix(SUFFIX))
+
+    def load(self, path: str) -> None:
+        """Read weights that `save` wrote.
+
+        Raises:
+            ModelError: The file is absent or holds the weights of another module.
+        """
+        file = Path(path).with_suffix(SUFFIX)
+        try:
+            self.module.load_state_dict(load_file(file))
+        except (OSError, RuntimeError) as error:
+            problem = f"{file} cannot be loaded into {type(self.module).__name__}: {error}"
+            raise ModelError(problem, next_step="check the path and the model's arguments") from error
+
+
+def _joined(inputs: Any, targets: Any) -> Any:
+    return inputs if targets is None else (inputs, targets)

@@ -1,0 +1,20 @@
+"""Which distribution brings a name that is not installed, so that the error can say what to install."""
+
+from __future__ import annotations
+
+_KNOWN = {
+    ("storage", "local"): "kladml-backends-local",
+    ("storage", "s3"): "kladml-backends-aws",
+    ("config", "yaml"): "kladml-backends-local",
+    ("config", "env"): "kladml-backends-local",
+    ("tracker", "local"): "kladml-backends-local",
+    ("tracker", "mlflow"): "kladml-backends-mlflow",
+    ("publisher", "console"): "kladml-backends-console",
+    ("publisher", "redis"): "kladml-backends-redis",
+    ("catalog", "sql"): "kladml-backends-local",
+}
+
+
+def distribution_for(kind: str, name: str) -> str | None:
+    """Return the KladML distribution that ships a plugin, or None if it is none of ours."""
+    return _KNOWN.get((kind, name))

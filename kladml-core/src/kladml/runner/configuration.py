@@ -1,0 +1,91 @@
+"""Loading a run's configuration from its source, its file, the environment and overrides."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+from kladml.config import BACKEND_SECTIONS, ResolvedConfig, from_source, read_environment, read_yaml, resolve
+from kladml.interfaces import Backend, BackendContext, ConfigInterface
+from kladml.runner.selection import Default
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from kladml.interfaces import ConfigEntry
+    from kladml.plugins import PluginRegistry
+    from kladml.workspace import Workspace
+
+ConfigArgument = ConfigInterface | type[ConfigInterface] | str | None | Default
+DEFAULT_SOURCE = "yaml"
+
+
+def open_source(
+    argument: ConfigArgument, registry: PluginRegistry, workspace: Workspace
+) -> tuple[ConfigInterface | None, str]:
+    """Return the configuration source that an argument means, and how to name it.
+
+    Without an argument, `KLADML_CONFIG_SOURCE` or `yaml` names it; a core without any source is left without,
+    unless the workspace has a `kladml.yaml` that would then be overlooked.
+
+    Raises:
+        PluginError: The source is not installed, or broken.
+    """
+    if argument is None:
+        return None, "none"
+    if isinstance(argument, ConfigInterface):
+        return argument, type(argument).__name__
+    choice: str | type[ConfigInterface]
+    if isinstance(argument, Default):
+        choice = os.environ.get("KLADML_CONFIG_SOURCE") or DEFAULT_SOURCE
+        missing = choice == DEFAULT_SOURCE and not registry.is_installed("config", choice)
+        if missing and not workspace.config_file.exists():
+            return None, "none"
+    else:
+        choice = argument
+    context = BackendContext(workspace.root)
+    source_class: type[Backend]
+    if isinstance(choice, str):
+        source_class = registry.load("config", choice)
+        label = f"{choice} ({registry.find('config', choice).owner})"
+    else:
+        source_class, label = choice, choice.__name__
+    settings = source_class.settings_class() if source_class.settings_class is not None else {}
+    return cast("ConfigInterface", source_class.from_settings(settings, context)), label
+
+
+def load_configuration(
+    source: ConfigInterface | None,
+    *,
+    file: Path | None = None,
+    overrides: Iterable[ConfigEntry] = (),
+    profile: str | None = None,
+) -> ResolvedConfig:
+    """Resolve the layers: source, file, profile, environment, overrides.
+
+    Args:
+        source: The configuration source, or None.
+        file: The run's own YAML file, or None.
+        overrides: Entries of flags and arguments.
+        profile: The profile to apply; `KLADML_PROFILE` by default.
+
+    Raises:
+        ConfigError: Something does not fit, with its file and line.
+    """
+    entries = from_source(source) if source is not None else []
+    in_files = [entry for entry in entries if not entry.origin.startswith("$")]
+    in_environment = [entry for entry in entries if entry.origin.startswith("$")]
+    if file is not None:
+        in_files += read_yaml(file)
+    environment = [*in_environment, *read_environment()]
+    return resolve(in_files, environment, overrides, profile=profile or os.environ.get("KLADML_PROFILE") or None)
+
+
+def parameters(config: ResolvedConfig) -> dict[str, Any]:
+    """Return the configuration flat, as a tracker records it: everything but the backends and unset keys."""
+    return {
+        row.key: row.value
+        for row in config.rows()
+        if row.key.partition(".")[0] not in BACKEND_SECTIONS and row.value not in (None, {})
+    }

@@ -1,0 +1,70 @@
+"""What a run was made from: code, configuration, data, seed, versions; the same tags on every tracker."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+from typing import TYPE_CHECKING
+
+import kladml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from kladml.config import ResolvedConfig
+    from kladml.interfaces import RunAddress
+    from kladml.runner.selection import Selected
+
+_GIT_SECONDS = 5.0
+
+
+def tags(
+    address: RunAddress, config: ResolvedConfig, selected: Iterable[Selected], data_fingerprint: str | None, code: Path
+) -> dict[str, str]:
+    """Return the tags of a run.
+
+    Args:
+        address: Where the run stands.
+        config: Its configuration.
+        selected: Its backends.
+        data_fingerprint: Fingerprint of the training data, or None where it cannot be had.
+        code: A folder of the user's code, whose Git revision is noted.
+    """
+    text = json.dumps(config.as_dict(), sort_keys=True, default=str)
+    return {
+        "kladml.address": str(address),
+        "kladml.project": address.experiment.project,
+        "kladml.family": address.experiment.family,
+        "kladml.version": kladml.__version__,
+        "kladml.python": platform.python_version(),
+        "kladml.code_version": code_version(code),
+        "kladml.config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "kladml.data_fingerprint": data_fingerprint or "unknown (the data is not in memory)",
+        "kladml.seed": str(config.run.training.seed),
+        "kladml.plugins": ", ".join(str(item) for item in selected),
+    }
+
+
+def code_version(folder: Path) -> str:
+    """Return the Git revision of a folder, with `+dirty` when tracked files were changed, or `unknown`."""
+    revision = _git(folder, "rev-parse", "HEAD")
+    if revision is None:
+        return "unknown"
+    return f"{revision}+dirty" if _git(folder, "status", "--porcelain", "--untracked-files=no") else revision
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
+            capture_output=True,
+            text=True,
+            timeout=_GIT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,48 @@
+"""Making an `Accelerator` for one fit, whatever was made in this process before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState, PartialState
+
+from kladml.errors import TrainingError
+
+if TYPE_CHECKING:
+    from kladml.config.schema import TrainingConfig
+
+
+def make_accelerator(config: TrainingConfig) -> Accelerator:
+    """Return an accelerator for the configured device and precision.
+
+    Accelerate keeps its state per process and refuses another precision than the first one's; each fit here
+    starts from a clean state.
+
+    Raises:
+        TrainingError: The device is not there, or cannot do the precision.
+    """
+    if config.distributed or config.num_processes > 1:
+        problem = "training in several processes is not part of this version of KladML"
+        raise TrainingError(problem, next_step="set training.distributed to false and training.num_processes to 1")
+    device = _device(config.device)
+    if device == "cpu" and config.mixed_precision == "fp16":
+        problem = "training.mixed_precision is fp16, which needs a GPU, and training would run on the CPU"
+        raise TrainingError(problem, next_step="choose bf16 or no, or another training.device")
+    for state in (AcceleratorState, GradientState, PartialState):
+        state._reset_state()  # noqa: SLF001 - Accelerate's own tests do this; it has no public way
+    return Accelerator(mixed_precision=config.mixed_precision, cpu=device == "cpu")
+
+
+def _device(wanted: str) -> str:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return next((name for name in ("cuda", "mps") if available[name]), "cpu")
+    if not available[wanted]:
+        problem = f"training.device is {wanted}, which this machine or this build of torch does not have"
+        raise TrainingError(problem, next_step="choose auto or cpu")
+    if wanted == "mps" and available["cuda"]:
+        problem = "training.device is mps, and Accelerate prefers CUDA on this machine"
+        raise TrainingError(problem, next_step="choose auto, cuda or cpu")
+    return wanted

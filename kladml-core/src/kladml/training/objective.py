@@ -1,0 +1,133 @@
+"""How a module's loss is computed, in one module whose `forward` is a whole step.
+
+Everything that needs gradients goes through that one `forward`, because data-parallel wrappers synchronise
+gradients only for calls through the wrapped module.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from kladml.errors import ModelContractError, TrainingError
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def resolve_loss(loss: str | Loss | type[nn.Module] | None) -> Loss | None:
+    """Return a loss as a function of output and target.
+
+    Args:
+        loss: A function, a loss module or its class, or the name of a function in `torch.nn.functional`, with
+            or without the ending `_loss`.
+
+    Raises:
+        ModelContractError: There is no such name.
+    """
+    if loss is None:
+        return None
+    if isinstance(loss, str):
+        for name in (loss, f"{loss}_loss"):
+            found = getattr(nn.functional, name, None)
+            if callable(found) and ("loss" in name or "entropy" in name):
+                return found  # type: ignore[no-any-return]
+        problem = f"there is no loss named '{loss}' in torch.nn.functional"
+        raise ModelContractError(problem, next_step="write a name such as cross_entropy or mse, or module:function")
+    if isinstance(loss, type):
+        return loss()
+    return loss
+
+
+class StepModule(nn.Module):
+    """A module together with its loss: `forward(batch, index, stage)` returns the loss and further metrics.
+
+    Args:
+        module: The user's module.
+        loss: Loss of a module that has no `training_step`.
+
+    Raises:
+        ModelContractError: The module has neither a `training_step` nor a loss.
+    """
+
+    def __init__(self, module: nn.Module, loss: Loss | None = None) -> None:
+        super().__init__()
+        self.module = module
+        self.loss = loss
+        self._has_step = callable(getattr(module, "training_step", None))
+        if not self._has_step and loss is None:
+            problem = f"{type(module).__name__} has no training_step, and no loss was given"
+            raise ModelContractError(problem, next_step="define training_step(self, batch, batch_idx), or pass loss=")
+        self._steps = {stage: _step_of(module, stage) for stage in ("train", "val")} if self._has_step else {}
+
+    def forward(self, batch: Any, index: int, stage: str) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Compute one step.
+
+        Args:
+            batch: The batch, on the module's device.
+            index: Position of the batch in the epoch, from 0.
+            stage: `train` or `val`.
+
+        Returns:
+            The loss (a scalar, the mean over the batch) and detached scalars by name, `loss` among them.
+        """
+        if self._has_step:
+            loss, metrics = _loss_and_metrics(self._steps[stage](batch, index), type(self.module).__name__)
+        else:
+            loss, metrics = self._plain_step(batch)
+        metrics["loss"] = loss.detach()
+        return loss, metrics
+
+    def _plain_step(self, batch: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        if not (isinstance(batch, list | tuple) and len(batch) == 2):  # noqa: PLR2004 - inputs and targets
+            problem = f"{type(self.module).__name__} with loss= needs batches of (inputs, targets)"
+            raise ModelContractError(problem, next_step="give train_data=(X, y), or define training_step")
+        inputs, target = batch
+        output = self.module(inputs)
+        if target.is_floating_point() and output.shape != target.shape:
+            problem = (
+                f"the output of {type(self.module).__name__} has shape {tuple(output.shape)} and the target "
+                f"{tuple(target.shape)}, which a loss would broadcast to a wrong result"
+            )
+            raise ModelContractError(problem, next_step="make both shapes equal")
+        assert self.loss is not None  # noqa: S101 - held by __init__
+        loss = self.loss(output, target)
+        metrics = {}
+        if _is_classification(output, target):
+            metrics["accuracy"] = (output.detach().argmax(1) == target).float().mean()
+        return loss, metrics
+
+
+def _is_classification(output: torch.Tensor, target: torch.Tensor) -> bool:
+    """Tell whether the output holds scores of classes, shape (n, classes), and the target their numbers, (n,)."""
+    scores = output.dim() == 2 and output.shape[1] > 1  # noqa: PLR2004 - (n, classes)
+    return scores and target.dim() == 1 and not target.is_floating_point()
+
+
+def _step_of(module: nn.Module, stage: str) -> Callable[[Any, int], Any]:
+    step = getattr(module, "validation_step", None) if stage == "val" else None
+    step = step if callable(step) else module.training_step
+    parameters = inspect.signature(step).parameters.values()  # type: ignore[arg-type]
+    takes_index = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters) > 1
+    takes_index = takes_index or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    return step if takes_index else lambda batch, _: step(batch)  # type: ignore[operator,return-value]
+
+
+def _loss_and_metrics(result: Any, model: str) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    values = dict(result) if isinstance(result, Mapping) else {"loss": result}
+    loss = values.pop("loss", None)
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        got = type(loss).__name__ if not isinstance(loss, torch.Tensor) else f"a tensor of shape {tuple(loss.shape)}"
+        problem = f"the step of {model} must return the loss as a scalar tensor, or a dict with one as 'loss', not {got}"
+        raise TrainingError(problem, next_step="return the mean loss over the batch")
+    metrics = {}
+    for name, value in values.items():
+        scalar = value.detach() if isinstance(value, torch.Tensor) else torch.as_tensor(float(value))
+        if scalar.numel() != 1:
+            problem = f"the metric '{name}' of {model} has shape {tuple(scalar.shape)}"
+            raise TrainingError(problem, next_step="return its mean over the batch")
+        metrics[name] = scalar.reshape(()).to(loss.device)
+    return loss.reshape(()), metrics

@@ -1,0 +1,130 @@
+"""Optimizers and learning-rate schedules: the model's own, or by name from the configuration."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim import Optimizer, lr_scheduler
+
+from kladml.errors import ModelContractError, WrongTypeError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from torch import nn
+
+    from kladml.config.schema import OptimizerConfig, SchedulerConfig, TrainingConfig
+
+
+@dataclass
+class Optimization:
+    """An optimizer with its schedule.
+
+    Attributes:
+        optimizer: The optimizer.
+        scheduler: The schedule, or None.
+        interval: `step` or `epoch`: what the schedule counts.
+        monitor: Metric that a `ReduceLROnPlateau` watches, or None for the trainer's own choice.
+    """
+
+    optimizer: Optimizer
+    scheduler: lr_scheduler.LRScheduler | None = None
+    interval: str = "epoch"
+    monitor: str | None = None
+
+    def end_of_step(self) -> None:
+        """Advance a schedule that counts optimizer steps."""
+        if self.scheduler is not None and self.interval == "step":
+            self.scheduler.step()
+
+    def end_of_epoch(self, metrics: dict[str, float], monitored: str) -> None:
+        """Advance a schedule that counts epochs."""
+        if self.scheduler is None or self.interval != "epoch":
+            return
+        if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
+            metric = self.monitor or monitored
+            if metric not in metrics:
+                problem = f"ReduceLROnPlateau watches '{metric}', which the model does not produce"
+                raise ModelContractError(problem, next_step=f"monitor one of: {', '.join(sorted(metrics))}")
+            self.scheduler.step(metrics[metric])
+        else:
+            self.scheduler.step()
+
+
+def build_optimization(module: nn.Module, config: TrainingConfig) -> Optimization:
+    """Return what `module.configure_optimizers()` gives, or what the configuration names.
+
+    `configure_optimizers` may return an optimizer, `(optimizer, scheduler)`, or a dict with `optimizer`,
+    `lr_scheduler` (a scheduler, or a dict with `scheduler`, `interval` and `monitor`) and `interval`.
+
+    Raises:
+        ModelContractError: It returns something else, or there is nothing to optimize.
+        WrongTypeError: The configuration names no optimizer or scheduler of torch, or arguments it lacks.
+    """
+    if callable(getattr(module, "configure_optimizers", None)):
+        return _from_model(module.configure_optimizers(), module)  # type: ignore[operator]
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if not parameters:
+        problem = f"{type(module).__name__} has no parameters that could be trained"
+        raise ModelContractError(problem, next_step="give it parameters that require gradients")
+    optimizer = _named_optimizer(config.optimizer, parameters)
+    return Optimization(optimizer, _named_scheduler(config.scheduler, optimizer), config.scheduler.interval)
+
+
+def _from_model(returned: Any, module: nn.Module) -> Optimization:
+    if isinstance(returned, Optimizer):
+        return Optimization(returned)
+    optimizer, schedule, interval, monitor = None, None, "epoch", None
+    if isinstance(returned, tuple) and len(returned) == 2:  # noqa: PLR2004 - optimizer and scheduler
+        optimizer, schedule = (part[0] if isinstance(part, list) and len(part) == 1 else part for part in returned)
+    elif isinstance(returned, dict):
+        optimizer, schedule = returned.get("optimizer"), returned.get("lr_scheduler")
+        interval, monitor = returned.get("interval", interval), returned.get("monitor")
+    if isinstance(schedule, dict):
+        interval, monitor = schedule.get("interval", interval), schedule.get("monitor", monitor)
+        schedule = schedule.get("scheduler")
+    known_schedule = schedule is None or isinstance(schedule, lr_scheduler.LRScheduler)
+    if not (isinstance(optimizer, Optimizer) and known_schedule and interval in ("step", "epoch")):
+        problem = f"configure_optimizers of {type(module).__name__} returned {type(returned).__name__}"
+        raise ModelContractError(
+            problem, next_step="return an optimizer, (optimizer, scheduler), or {'optimizer': …, 'lr_scheduler': …}"
+        )
+    return Optimization(optimizer, schedule, interval, monitor)
+
+
+def _named_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> Optimizer:
+    chosen = _class_named(config.name, torch.optim, Optimizer, "training.optimizer.name")
+    return _call(chosen, parameters, {"lr": config.lr, **config.args}, "training.optimizer.args")  # type: ignore[no-any-return]
+
+
+def _named_scheduler(config: SchedulerConfig, optimizer: Optimizer) -> lr_scheduler.LRScheduler | None:
+    if config.name is None:
+        return None
+    chosen = _class_named(config.name, lr_scheduler, lr_scheduler.LRScheduler, "training.scheduler.name")
+    return _call(chosen, optimizer, config.args, "training.scheduler.args")  # type: ignore[no-any-return]
+
+
+def _class_named(name: str, module: ModuleType, base: type[Any], key: str) -> type[Any]:
+    classes = {
+        attribute.lower(): value
+        for attribute, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, base) and value is not base
+    }
+    if name.lower() in classes:
+        return classes[name.lower()]
+    close = get_close_matches(name.lower(), classes, n=1)
+    problem = f"{key} '{name}' is not in {module.__name__}"
+    step = f"did you mean {classes[close[0]].__name__}?" if close else f"choose one of {', '.join(sorted(classes))}"
+    raise WrongTypeError(problem, next_step=step)
+
+
+def _call(chosen: type[Any], first: Any, arguments: dict[str, Any], key: str) -> Any:
+    try:
+        return chosen(first, **arguments)
+    except (TypeError, ValueError) as error:
+        problem = f"{chosen.__name__} does not take {key}: {error}"
+        raise WrongTypeError(problem, next_step=f"see the documentation of torch's {chosen.__name__}") from error
