@@ -10,10 +10,11 @@ from kladml.config.fields import SchemaKey, schema_keys
 from kladml.config.secrets import is_secret_key, redact_text
 from kladml.config.yaml_file import Unparsed
 from kladml.errors import ConfigError, MissingSettingError, UnknownKeyError, WrongTypeError
-from kladml.interfaces.config import ConfigEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from kladml.interfaces.config import ConfigEntry
 
 
 def build(schema: type[Any], entries: Iterable[ConfigEntry], *, prefix: str = "", owner: str | None = None) -> Any:
@@ -38,7 +39,12 @@ def build(schema: type[Any], entries: Iterable[ConfigEntry], *, prefix: str = ""
     for entry in entries:
         key = _find(entry, keys, owner)
         value = _plain_value(entry, key)
-        _assign(tree, entry, key, entry.key[len(prefix) :], value, owner)
+        complaint = _assign(tree, entry.key[len(prefix) :], value, key, inside=entry.key != key.key)
+        if complaint is not None:
+            shown = "" if is_secret_key(entry.key) else f", not {redact_text(repr(value))}"
+            problem = f"{entry.origin}: {entry.key} {complaint}{shown}"
+            step = f"what it is: {key.doc}" if key.doc else "kladml config show lists all keys"
+            raise WrongTypeError(problem, owner=owner, next_step=step)
         given.add(key.key)
     for key in keys.values():
         if key.default is dataclasses.MISSING and key.key not in given:
@@ -85,25 +91,25 @@ def _plain_value(entry: ConfigEntry, key: SchemaKey) -> Any:
     return value
 
 
-def _assign(tree: Any, entry: ConfigEntry, key: SchemaKey, path: str, value: Any, owner: str | None) -> None:
+def _assign(tree: Any, path: str, value: Any, key: SchemaKey, *, inside: bool) -> str | None:
+    """Put a value into the tree; return what is wrong with it, or None.
+
+    Args:
+        tree: OmegaConf's structured configuration.
+        path: Dotted path in the tree.
+        value: The value.
+        key: The schema's key that the path is, or lies below.
+        inside: Whether the path lies below the key.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    complaint: str | None = None
-    inside_free = key.free and entry.key != key.key
-    empty_section = isinstance(value, dict) and not value and not key.free
-    if isinstance(value, bool) and not inside_free and key.type_name.startswith(("int", "float", "text")):
-        complaint = f"must be {key.type_name}"
-    elif empty_section or (value is None and key.free and not inside_free):
+    if isinstance(value, bool) and not inside and key.type_name.startswith(("int", "float", "text")):
+        return f"must be {key.type_name}"  # OmegaConf would take true for 1
+    if value is None and key.free and not inside:
         value = {}
-    if complaint is None:
-        try:
-            OmegaConf.update(tree, path, value, merge=True, force_add=key.free)
-            stored = OmegaConf.select(tree, path)
-            complaint = None if key.free else key.complaint(stored)
-        except (OmegaConfBaseException, ValueError, TypeError):
-            complaint = f"must be {key.type_name}"
-    if complaint is not None:
-        shown = "" if is_secret_key(entry.key) else f", not {redact_text(repr(value))}"
-        problem = f"{entry.origin}: {entry.key} {complaint}{shown}"
-        raise WrongTypeError(problem, owner=owner, next_step=key.doc or "see kladml config show") from None
+    try:
+        OmegaConf.update(tree, path, value, merge=True, force_add=key.free)
+    except (OmegaConfBaseException, ValueError, TypeError):
+        return f"must be {key.type_name}"
+    return None if key.free else key.complaint(OmegaConf.select(tree, path))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -14,6 +13,7 @@ from kladml.interfaces.config import ConfigEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.inf|\.nan", re.IGNORECASE)
 _INT = re.compile(r"[-+]?\d+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -114,7 +114,7 @@ def _leaves(
         if isinstance(value_node, yaml.MappingNode) and value_node.value:
             yield from _leaves(loader, value_node, f"{key}.", shown, seen)
         else:
-            yield ConfigEntry(key, loader.construct_object(value_node, deep=True), f"{shown}:{line}")  # type: ignore[no-untyped-call]
+            yield ConfigEntry(key, loader.construct_object(value_node, deep=True), f"{shown}:{line}")
 
 
 def _shown(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from kladml.models.base import BaseModel
 from kladml.models.context import RunContext
-from kladml.models.contract import build_model, call_evaluate, call_train, check_model_class
+from kladml.models.contract import build_model, call_evaluate, call_train, check_model_class, is_torch_module
 from kladml.models.tasks import MLTask
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "call_evaluate",
     "call_train",
     "check_model_class",
+    "is_torch_module",
 ]

@@ -66,7 +66,7 @@ class BaseModel(ABC):
         """What the model is for."""
 
     @abstractmethod
-    def train(self, X_train: Any, y_train: Any = None, X_val: Any = None, y_val: Any = None) -> Mapping[str, float]:  # noqa: N803
+    def train(self, X_train: Any, y_train: Any = None, X_val: Any = None, y_val: Any = None) -> Mapping[str, float]:
         """Train the model.
 
         Args:
@@ -81,11 +81,11 @@ class BaseModel(ABC):
         """
 
     @abstractmethod
-    def predict(self, X: Any) -> Any:  # noqa: N803
+    def predict(self, X: Any) -> Any:
         """Return predictions for features."""
 
     @abstractmethod
-    def evaluate(self, X_test: Any, y_test: Any = None) -> Mapping[str, float]:  # noqa: N803
+    def evaluate(self, X_test: Any, y_test: Any = None) -> Mapping[str, float]:
         """Return metrics by name on data that the model was not trained on."""
 
     @abstractmethod

@@ -46,7 +46,7 @@ class SklearnModel(BaseModel):
             return MLTask.REGRESSION
         return MLTask.CLUSTERING if is_clusterer(self.estimator) else MLTask.OTHER
 
-    def train(self, X_train: Any, y_train: Any = None, X_val: Any = None, y_val: Any = None) -> dict[str, float]:  # noqa: N803
+    def train(self, X_train: Any, y_train: Any = None, X_val: Any = None, y_val: Any = None) -> dict[str, float]:
         """Fit the estimator; return its metrics, those on validation data with the prefix `val_`."""
         if self.estimator.get_params().get("random_state", 0) is None:
             self.estimator.set_params(random_state=self.run.training.seed)
@@ -55,14 +55,13 @@ class SklearnModel(BaseModel):
         metrics = self._metrics(inputs, targets)
         if X_val is not None:
             metrics |= {f"val_{name}": value for name, value in self.evaluate(X_val, y_val).items()}
-        self.run.log_metrics(metrics, None)
         return metrics
 
-    def predict(self, X: Any) -> Any:  # noqa: N803
+    def predict(self, X: Any) -> Any:
         """Return the estimator's predictions."""
         return self.estimator.predict(_arrays(X, None)[0])
 
-    def evaluate(self, X_test: Any, y_test: Any = None) -> dict[str, float]:  # noqa: N803
+    def evaluate(self, X_test: Any, y_test: Any = None) -> dict[str, float]:
         """Return accuracy and macro F1 of a classifier; R², MSE and MAE of a regressor; else its own score."""
         return self._metrics(*_arrays(X_test, y_test))
 

@@ -43,17 +43,17 @@ class TorchModel(BaseModel):
         """The module's own `ml_task`, or `OTHER`."""
         return MLTask(getattr(self.module, "ml_task", MLTask.OTHER))
 
-    def train(self, X_train: Any, y_train: Any = None, X_val: Any = None, y_val: Any = None) -> dict[str, float]:  # noqa: N803
+    def train(self, X_train: Any, y_train: Any = None, X_val: Any = None, y_val: Any = None) -> dict[str, float]:
         """Train the module with the run's configuration and return the metrics of the last epoch."""
         trainer = self.run.trainer()
         self.result = trainer.fit(self.module, _joined(X_train, y_train), _joined(X_val, y_val), loss=self.loss)
         return dict(self.result.metrics)
 
-    def predict(self, X: Any) -> torch.Tensor:  # noqa: N803
+    def predict(self, X: Any) -> torch.Tensor:
         """Return the module's output for inputs, on the CPU."""
         return self.run.trainer().predict(self.module, X)
 
-    def evaluate(self, X_test: Any, y_test: Any = None) -> dict[str, float]:  # noqa: N803
+    def evaluate(self, X_test: Any, y_test: Any = None) -> dict[str, float]:
         """Return the module's loss and metrics on data."""
         return self.run.trainer().validate(self.module, _joined(X_test, y_test), loss=self.loss)
 

@@ -6,7 +6,7 @@ import csv
 import hashlib
 from collections.abc import Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -143,5 +143,5 @@ def fingerprint(data: Any) -> str | None:
         if array.dtype.hasobject:
             return None
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(memoryview(array).cast("B") if array.size else b"")
+        digest.update(cast("Any", array.reshape(-1).view(np.uint8)))
     return f"sha256:{digest.hexdigest()}"

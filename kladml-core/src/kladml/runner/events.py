@@ -36,6 +36,7 @@ class RunEvents(TrainerCallback):
         self._hooks = hooks
         self._selected = selected
         self._announced = False
+        self._recorded: dict[str, float] = {}
         self._began = time.monotonic()
 
     def run_started(self) -> None:
@@ -45,7 +46,14 @@ class RunEvents(TrainerCallback):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
         """Record metrics that a model logs itself."""
         numbers = {str(name): float(value) for name, value in metrics.items()}
+        self._recorded |= numbers
         self._trackers.call("log_metrics", numbers, step)
+
+    def log_final_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Record metrics that a model returns, but for those whose last recorded value is the same."""
+        new = {name: value for name, value in metrics.items() if self._recorded.get(name) != value}
+        if new:
+            self.log_metrics(new, None)
 
     def on_fit_started(self, info: FitInfo) -> None:
         """Publish `run_started`."""
@@ -57,7 +65,7 @@ class RunEvents(TrainerCallback):
 
     def on_epoch_ended(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
         """Record, publish and call hooks, in this order, so that what a hook reads is there."""
-        self._trackers.call("log_metrics", dict(metrics), epoch)
+        self.log_metrics(metrics, epoch)
         self._trackers.call("flush")
         self._publish("epoch_ended", epoch=epoch, step=step, metrics=dict(metrics))
         self._hooks.epoch_ended(self.run, epoch, metrics)

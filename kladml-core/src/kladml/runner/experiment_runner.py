@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kladml.config import flatten
 from kladml.errors import ModelReferenceError
 from kladml.interfaces import ConfigEntry, ExperimentAddress
-from kladml.models import RunContext, build_model, call_evaluate, call_train, check_model_class
+from kladml.models import RunContext, build_model, call_evaluate, call_train, check_model_class, is_torch_module
 from kladml.plugins import LifecycleHooks, PluginRegistry
 from kladml.runner.configuration import ConfigArgument, load_configuration, open_source
 from kladml.runner.data import check_data, fingerprint, load_data
@@ -112,7 +112,14 @@ class ExperimentRunner:
         """
         workspace = self._workspace or Workspace.ensure()
         model_arguments = dict(model_args or {})
-        values = _run_values(experiment_name, run_name, model_class, loss, model_arguments, training)
+        values = _run_values(
+            experiment_name=experiment_name,
+            run_name=run_name,
+            model_class=model_class,
+            loss=loss,
+            model_arguments=model_arguments,
+            training=training,
+        )
         config = self._load_configuration(workspace, values)
         model_class, loss = self._find_model(config, workspace, model_class, loss)
         train_data, val_data = self._find_data(config, workspace, train_data, val_data)
@@ -123,7 +130,7 @@ class ExperimentRunner:
             try:
                 session.start()
                 model = self._build_model(session, model_class, model_arguments, loss)
-                metrics = self._train(model, train_data, val_data)
+                metrics = self._train(session, model, train_data, val_data)
                 metrics |= self._evaluate(session, model, train_data, val_data)
                 artifacts = self._save_artifacts(session, model, metrics)
             except BaseException as error:
@@ -135,9 +142,7 @@ class ExperimentRunner:
         finally:
             backends.close()
         warnings = [*backends.trackers.warnings(), *backends.publishers.warnings()]
-        return RunResult(
-            session.run_id, session.address, "FINISHED", metrics, artifacts, how_to_view, warnings, model
-        )
+        return RunResult(session.run_id, session.address, "FINISHED", metrics, artifacts, how_to_view, warnings, model)
 
     def _load_configuration(self, workspace: Workspace, values: Mapping[str, Any]) -> ResolvedConfig:
         """Step 1: resolve the layers, with the arguments of `run` on top."""
@@ -164,7 +169,12 @@ class ExperimentRunner:
         loss = chosen.loss if loss is None else loss
         if isinstance(loss, str) and ":" in loss:
             loss = load_reference(loss, self._folders(workspace), key="model.loss")
-        return check_model_class(model_class, loss=loss), loss
+        check_model_class(model_class, loss=loss)
+        if is_torch_module(model_class):
+            from kladml.training.accelerator import check_device
+
+            check_device(config.run.training)
+        return model_class, loss
 
     def _find_data(
         self, config: ResolvedConfig, workspace: Workspace, train_data: Any, val_data: Any
@@ -199,7 +209,15 @@ class ExperimentRunner:
         experiment = ExperimentAddress(run.project, run.family, run.experiment)
         hooks = LifecycleHooks.installed(self._registry, self._hooks)
         code = self._folders(workspace)[0]
-        return RunSession(config, backends, workspace, experiment, hooks, fingerprint(train_data), code)
+        return RunSession(
+            config,
+            backends,
+            workspace=workspace,
+            experiment=experiment,
+            hooks=hooks,
+            data_fingerprint=fingerprint(train_data),
+            code=code,
+        )
 
     @staticmethod
     def _build_model(session: RunSession, model_class: type[Any], arguments: dict[str, Any], loss: Any) -> BaseModel:
@@ -208,15 +226,15 @@ class ExperimentRunner:
 
         config = session.config.run
         seed_everything(config.training.seed)
-        context = RunContext(
-            config.training, session.files.checkpoints, (session.events,), session.events.log_metrics
-        )
+        context = RunContext(config.training, session.files.checkpoints, (session.events,), session.events.log_metrics)
         return build_model(model_class, {**config.model.args, **arguments}, context, loss=loss)
 
     @staticmethod
-    def _train(model: BaseModel, train_data: Any, val_data: Any) -> dict[str, float]:
-        """Step 4: train; the model logs through its run."""
-        return call_train(model, train_data, val_data)
+    def _train(session: RunSession, model: BaseModel, train_data: Any, val_data: Any) -> dict[str, float]:
+        """Step 4: train, and log what the model returns and has not logged through its run."""
+        metrics = call_train(model, train_data, val_data)
+        session.events.log_final_metrics(metrics)
+        return metrics
 
     @staticmethod
     def _evaluate(session: RunSession, model: BaseModel, train_data: Any, val_data: Any) -> dict[str, float]:
@@ -241,6 +259,7 @@ class ExperimentRunner:
 
 
 def _run_values(
+    *,
     experiment_name: str | None,
     run_name: str | None,
     model_class: Any,

@@ -53,9 +53,7 @@ def load_reference(
     raise error_class(problem, next_step=f"did you mean {place}:{close[0]}?" if close else "correct the name")
 
 
-def _existing(
-    place: str, folders: Sequence[Path], reference: str, key: str, error_class: type[KladMLError]
-) -> Path:
+def _existing(place: str, folders: Sequence[Path], reference: str, key: str, error_class: type[KladMLError]) -> Path:
     candidates = [Path(folder, place) for folder in folders]
     for candidate in candidates:
         if candidate.is_file():

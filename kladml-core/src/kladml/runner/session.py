@@ -17,7 +17,6 @@ from kladml.runner.fanout import FanOut
 from kladml.runner.provenance import tags
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from kladml.config import ResolvedConfig
@@ -104,6 +103,7 @@ class RunSession:
         self,
         config: ResolvedConfig,
         backends: Backends,
+        *,
         workspace: Workspace,
         experiment: ExperimentAddress,
         hooks: LifecycleHooks,
@@ -123,7 +123,8 @@ class RunSession:
         info = RunInfo(str(self.address), self.run_id, backends.names(), self.tags)
         selected = [str(item) for item in backends.all()]
         self.events = RunEvents(info, backends.trackers, backends.publishers, hooks, selected)
-        self.files = RunFiles(workspace.state / "runs" / self.address.path, backends.storage, config.run.artifacts.bucket)
+        folder = workspace.state / "runs" / self.address.path
+        self.files = RunFiles(folder, backends.storage, config.run.artifacts.bucket)
         log.info(f"run {self.address} with {', '.join(selected) or 'no backend'}")
 
     def start(self) -> None:

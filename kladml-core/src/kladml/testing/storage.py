@@ -49,7 +49,7 @@ class StorageContract(StorageKeysContract):
 
     def test_large_file_comes_back_whole(self, put: Put, read: Read, prefix: str, large: int) -> None:
         """Weights are large: a transfer in several parts puts them together in order, up to the last byte."""
-        content = b"".join(number.to_bytes(8, "big") for number in range(large // 8 + 1))[:large]
+        content = b"".join(block.to_bytes(4, "big") * 1024 for block in range(large // 4096 + 1))[:large]
         put(f"{prefix}model.bin", content)
         assert read(f"{prefix}model.bin") == content
 

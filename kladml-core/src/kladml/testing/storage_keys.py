@@ -76,23 +76,26 @@ class StorageKeysContract(BackendContract):
     @pytest.fixture
     def put(self, storage: StorageInterface, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Put:
         """Store bytes under a key."""
-        local = tmp_path_factory.mktemp("put") / "content"
 
         def put(key: str, content: bytes = b"x", into: str = bucket) -> str:
+            local = tmp_path_factory.getbasetemp() / uuid.uuid4().hex
             local.write_bytes(content)
-            return storage.upload_file(local, into, key)
+            uri = storage.upload_file(local, into, key)
+            local.unlink(missing_ok=True)
+            return uri
 
         return put
 
     @pytest.fixture
     def read(self, storage: StorageInterface, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Read:
         """Read the bytes under a key."""
-        folder = tmp_path_factory.mktemp("read")
 
         def read(key: str, source: str = bucket) -> bytes:
-            local = folder / uuid.uuid4().hex
+            local = tmp_path_factory.getbasetemp() / uuid.uuid4().hex
             storage.download_file(source, key, local)
-            return local.read_bytes()
+            content = local.read_bytes()
+            local.unlink()
+            return content
 
         return read
 

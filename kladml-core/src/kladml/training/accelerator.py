@@ -14,11 +14,8 @@ if TYPE_CHECKING:
     from kladml.config.schema import TrainingConfig
 
 
-def make_accelerator(config: TrainingConfig) -> Accelerator:
-    """Return an accelerator for the configured device and precision.
-
-    Accelerate keeps its state per process and refuses another precision than the first one's; each fit here
-    starts from a clean state.
+def check_device(config: TrainingConfig) -> str:
+    """Return `cpu`, `cuda` or `mps` for a configuration, after checking that it can train there.
 
     Raises:
         TrainingError: The device is not there, or cannot do the precision.
@@ -30,6 +27,19 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     if device == "cpu" and config.mixed_precision == "fp16":
         problem = "training.mixed_precision is fp16, which needs a GPU, and training would run on the CPU"
         raise TrainingError(problem, next_step="choose bf16 or no, or another training.device")
+    return device
+
+
+def make_accelerator(config: TrainingConfig) -> Accelerator:
+    """Return an accelerator for the configured device and precision.
+
+    Accelerate keeps its state per process and refuses another precision than the first one's; each fit here
+    starts from a clean state.
+
+    Raises:
+        TrainingError: The device is not there, or cannot do the precision.
+    """
+    device = check_device(config)
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()  # noqa: SLF001 - Accelerate's own tests do this; it has no public way
     return Accelerator(mixed_precision=config.mixed_precision, cpu=device == "cpu")

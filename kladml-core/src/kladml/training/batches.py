@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
@@ -54,11 +55,11 @@ class IndexedOrder(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the batches' indices from `start` on."""
-        yield from (part.tolist() for part in self.indices().split(self.batch_size)[self.start :])
+        yield from (part.tolist() for part in torch.split(self.indices(), self.batch_size)[self.start :])
 
     def __len__(self) -> int:
         """Return the number of batches in a whole epoch."""
-        return -(-self.samples // self.batch_size)
+        return math.ceil(self.samples / self.batch_size)
 
 
 class ArrayBatches(BatchSource):
@@ -70,7 +71,7 @@ class ArrayBatches(BatchSource):
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
         """Yield tuples of tensors, or tensors when the data is a single one."""
         self.order.epoch = epoch
-        for index in self.order.indices().split(self.order.batch_size)[start:]:
+        for index in torch.split(self.order.indices(), self.order.batch_size)[start:]:
             batch = tuple(tensor.index_select(0, index) for tensor in self.tensors)
             yield batch[0] if self.single else batch
 
@@ -161,9 +162,7 @@ def batch_source(
             problem = f"the arrays of {name} have different lengths: {', '.join(map(str, lengths))}"
             raise DataError(problem, next_step="give one target per sample")
         _nonempty(lengths[0], name)
-        return ArrayBatches(
-            tensors, IndexedOrder(lengths[0], batch_size, shuffle=shuffle, seed=seed), single=single
-        )
+        return ArrayBatches(tensors, IndexedOrder(lengths[0], batch_size, shuffle=shuffle, seed=seed), single=single)
     if isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping | Iterator):
         if isinstance(data, Sized):
             _nonempty(len(data), name)
@@ -179,11 +178,7 @@ def is_array(data: Any) -> bool:
 
 def is_arrays(data: Any) -> bool:
     """Tell whether the data is a tuple of arrays (or of plain lists), such as `(X, y)`."""
-    return (
-        isinstance(data, tuple)
-        and len(data) > 0
-        and all(is_array(part) or isinstance(part, list) for part in data)
-    )
+    return isinstance(data, tuple) and len(data) > 0 and all(is_array(part) or isinstance(part, list) for part in data)
 
 
 def as_tensor(array: Any, name: str) -> torch.Tensor:

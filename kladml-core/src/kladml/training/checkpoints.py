@@ -184,7 +184,8 @@ def optimizer_content(state: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor]
     """Split an optimizer's state dict into tensors by `<index>.<name>` and JSON-able rest."""
     import torch
 
-    tensors, plain = {}, {}
+    tensors: dict[str, torch.Tensor] = {}
+    plain: dict[str, Any] = {}
     for index, values in state["state"].items():
         for name, value in values.items():
             (tensors if isinstance(value, torch.Tensor) else plain)[f"{index}.{name}"] = value

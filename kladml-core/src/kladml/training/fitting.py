@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +19,7 @@ from kladml.training.optimizers import build_optimization
 from kladml.training.plan import StepPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import nn
 
@@ -35,11 +36,17 @@ class Fitting:
         module: The user's module, which is trained in place.
         loss: Loss of a module without `training_step`.
         config: How to train.
+
+    Attributes:
+        batches: Batches of the current epoch that were trained on so far.
+        means: Means over the current epoch so far.
     """
 
     def __init__(self, module: nn.Module, loss: Loss | None, config: TrainingConfig) -> None:
         self.module = module
         self.config = config
+        self.batches = 0
+        self.means = RunningMeans()
         self.accelerator = make_accelerator(config)
         step_module = StepModule(module, loss)
         if config.compile:
@@ -65,45 +72,54 @@ class Fitting:
         """Whether `max_steps` is reached."""
         return self.config.max_steps is not None and self.plan.steps >= self.config.max_steps
 
-    def train_epoch(self, source: BatchSource, epoch: int, callbacks: list[TrainerCallback]) -> Iterator[RunningMeans]:
-        """Train an epoch; yield the running means after every optimizer step.
+    def train_epoch(self, source: BatchSource, epoch: int, callbacks: Sequence[TrainerCallback]) -> Iterator[None]:
+        """Train an epoch, pausing after every optimizer step; `means` holds the epoch's means so far.
 
         The loop in the caller decides what happens between steps: saving, stopping.
         """
         self.module.train()
-        means = RunningMeans()
+        self.means = RunningMeans()
+        self.batches = 0
         for index, batch in enumerate(self._batches(source, epoch)):
+            self.batches += 1
             loss, metrics = self.step_module(batch, index, "train")
             size = samples_in(batch)
             stepped = self.plan.accumulate(loss, size)
-            means.add(metrics, size)
+            self.means.add(metrics, size)
             if stepped:
-                yield self._after_step(epoch, means, callbacks)
+                self._after_step(epoch, callbacks)
+                yield
                 if self.is_done:
                     return
         if self.plan.step():
-            yield self._after_step(epoch, means, callbacks)
+            self._after_step(epoch, callbacks)
+            yield
 
-    def _after_step(self, epoch: int, means: RunningMeans, callbacks: list[TrainerCallback]) -> RunningMeans:
+    def _after_step(self, epoch: int, callbacks: Sequence[TrainerCallback]) -> None:
         every = self.config.log_every
         if every and self.plan.steps % every == 0:
-            loss = means.read()["loss"]
+            loss = self.means.read()["loss"]
             for callback in callbacks:
                 callback.on_step(epoch, self.plan.steps, loss, self.lr)
         self.optimization.end_of_step()
-        return means
 
     def validate(self, source: BatchSource) -> dict[str, float]:
         """Return the means over validation data; the module is in training mode again afterwards, if it was."""
         return evaluate(self.step_module, self._batches(source, 1), mode_of=self.module)
 
+    def first_validation_metrics(self, source: BatchSource) -> dict[str, float]:
+        """Return the metrics of the first validation batch; the random state stays as it was."""
+        with torch.random.fork_rng(devices=[]):
+            return evaluate(self.step_module, islice(self._batches(source, 1), 1), mode_of=self.module)
+
     def checkpoint(self, epoch: int, extra: dict[str, Any]) -> Checkpoint:
-        """Return everything that a later process needs to go on from here."""
+        """Return the state after `batches` batches of an epoch."""
         tensors, rest = optimizer_content(self.optimization.optimizer.state_dict())
         scheduler, scaler = self.optimization.scheduler, self.accelerator.scaler
         state = {
             "format": 1,
             "epoch": epoch,
+            "batches": self.batches,
             "step": self.plan.steps,
             "seed": self.config.seed,
             "optimizer": rest,

@@ -59,19 +59,26 @@ class Monitor:
         Raises:
             MissingMetricError: The metric is not among those of the epoch.
         """
-        if self.metric not in metrics:
-            problem = f"the monitored metric '{self.metric}' is not produced by the model"
-            produced = ", ".join(sorted(metrics)) or "nothing"
-            raise MissingMetricError(problem, next_step=f"monitor one of: {produced}")
+        self.require(metrics)
         value = metrics[self.metric]
-        improved = not math.isnan(value) and (
-            self.best is None or self.sign * (value - self.best) > self.min_delta
-        )
+        improved = not math.isnan(value) and (self.best is None or self.sign * (value - self.best) > self.min_delta)
         if improved:
             self.best, self.best_epoch, self.epochs_without_improvement = value, epoch, 0
         else:
             self.epochs_without_improvement += 1
         return improved
+
+    def require(self, metrics: Mapping[str, float]) -> None:
+        """Check that the metric is among those of a model.
+
+        Raises:
+            MissingMetricError: It is not; names those that are.
+        """
+        if self.metric not in metrics:
+            problem = f"the monitored metric '{self.metric}' is not produced by the model"
+            produced = ", ".join(sorted(metrics))
+            step = f"monitor one of: {produced}" if produced else "give validation data, or monitor loss"
+            raise MissingMetricError(problem, next_step=step)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as JSON-able data."""

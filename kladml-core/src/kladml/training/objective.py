@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -34,11 +34,11 @@ def resolve_loss(loss: str | Loss | type[nn.Module] | None) -> Loss | None:
         for name in (loss, f"{loss}_loss"):
             found = getattr(nn.functional, name, None)
             if callable(found) and ("loss" in name or "entropy" in name):
-                return found  # type: ignore[no-any-return]
+                return cast("Loss", found)
         problem = f"there is no loss named '{loss}' in torch.nn.functional"
         raise ModelContractError(problem, next_step="write a name such as cross_entropy or mse, or module:function")
     if isinstance(loss, type):
-        return loss()
+        return cast("Loss", loss())
     return loss
 
 
@@ -121,7 +121,9 @@ def _loss_and_metrics(result: Any, model: str) -> tuple[torch.Tensor, dict[str, 
     loss = values.pop("loss", None)
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
         got = type(loss).__name__ if not isinstance(loss, torch.Tensor) else f"a tensor of shape {tuple(loss.shape)}"
-        problem = f"the step of {model} must return the loss as a scalar tensor, or a dict with one as 'loss', not {got}"
+        problem = (
+            f"the step of {model} must return the loss as a scalar tensor, or a dict with one as 'loss', not {got}"
+        )
         raise TrainingError(problem, next_step="return the mean loss over the batch")
     metrics = {}
     for name, value in values.items():

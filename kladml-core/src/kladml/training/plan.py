@@ -75,7 +75,7 @@ class StepPlan:
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         self.accelerator.unscale_gradients(self.optimizer)
         if self._samples != self._nominal:
-            torch._foreach_mul_(gradients, self._nominal / self._samples)  # noqa: SLF001 - what torch.optim uses
+            torch._foreach_mul_(gradients, self._nominal / self._samples)
         self._batches = self._samples = 0
         norm = torch.nn.utils.get_total_norm(gradients)
         if self.accelerator.scaler is None and not torch.isfinite(norm):
