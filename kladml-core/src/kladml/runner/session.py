@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -179,7 +180,7 @@ class RunSession:
 
     def _register(self, experiment: ExperimentAddress) -> RunAddress:
         if self.backends.catalog is None:
-            return RunAddress(experiment, self.run_id[:8])
+            return RunAddress(experiment, _label(self.run_id))
         address: Any = self.backends.catalog.backend.add_run(experiment, self.run_id, self.backends.names())
         return address  # type: ignore[no-any-return]
 
@@ -188,3 +189,9 @@ def _flat_name(experiment: ExperimentAddress) -> str:
     """Return the experiment's name for a tracker that has no hierarchy."""
     is_default = experiment.project == experiment.family == "default"
     return experiment.experiment if is_default else str(experiment)
+
+
+def _label(run_id: str) -> str:
+    """Return what stands for a run's number where no catalog gives one; any other text could collide or escape."""
+    is_uuid = re.fullmatch(r"[0-9a-f]{32}", run_id.replace("-", "")) is not None
+    return (run_id if is_uuid else uuid.uuid4().hex)[:8]

@@ -22,7 +22,6 @@ Reopen = Callable[[], "CatalogInterface"]
 """Opens the same catalog once more, as another process would."""
 
 _END_STATUSES = [status for status in RUN_STATUSES if status != "RUNNING"]
-_BACKENDS = {"storage": "s3", "tracker": "mlflow", "publisher": "console,redis"}
 
 
 class CatalogContract(BackendContract):
@@ -68,7 +67,7 @@ class CatalogContract(BackendContract):
         """The first run of an experiment is 1, and so on past 9, whatever became of the runs before."""
         addresses = []
         for number in range(1, 13):
-            addresses.append(catalog.add_run(experiment, f"run-{number}", _BACKENDS))
+            addresses.append(catalog.add_run(experiment, f"run-{number}", _backends()))
             if number % 2:
                 catalog.end_run(addresses[-1], "FAILED", {})
         assert addresses == [RunAddress(experiment, str(number)) for number in range(1, 13)]
@@ -95,10 +94,10 @@ class CatalogContract(BackendContract):
 
     def test_new_run_is_running(self, catalog: CatalogInterface, experiment: ExperimentAddress) -> None:
         """A run that was registered reads back as it was given, as running, with a start time and no end."""
-        address = catalog.add_run(experiment, "0f3c9b7a", _BACKENDS)
+        address = catalog.add_run(experiment, "0f3c9b7a", _backends())
         run = catalog.get_run(address)
         assert (run.address, run.run_id, run.status) == (address, "0f3c9b7a", "RUNNING")
-        assert (run.backends, run.metrics, run.ended_at) == (_BACKENDS, {}, None)
+        assert (run.backends, run.metrics, run.ended_at) == (_backends(), {}, None)
         assert run.started_at.utcoffset() is not None
 
     @pytest.mark.parametrize("status", _END_STATUSES)
@@ -106,11 +105,11 @@ class CatalogContract(BackendContract):
         self, catalog: CatalogInterface, experiment: ExperimentAddress, status: str
     ) -> None:
         """The end status reads back, and only that run ends; a failed one must not look finished."""
-        first = catalog.add_run(experiment, "first", _BACKENDS)
-        second = catalog.add_run(experiment, "second", _BACKENDS)
+        first = catalog.add_run(experiment, "first", _backends())
+        second = catalog.add_run(experiment, "second", _backends())
         catalog.end_run(first, status, {"loss": 0.5})
         run = catalog.get_run(first)
-        assert (run.run_id, run.status, run.backends) == ("first", status, _BACKENDS)
+        assert (run.run_id, run.status, run.backends) == ("first", status, _backends())
         assert catalog.get_run(second).status == "RUNNING"
 
     def test_times_have_a_zone(self, catalog: CatalogInterface, experiment: ExperimentAddress) -> None:
@@ -184,7 +183,7 @@ class CatalogContract(BackendContract):
         self, catalog: CatalogInterface, experiment: ExperimentAddress, reopened: Reopen
     ) -> None:
         """Another object on the same catalog sees the runs, and numbering goes on after them."""
-        address = catalog.add_run(experiment, "run", _BACKENDS)
+        address = catalog.add_run(experiment, "run", _backends())
         catalog.end_run(address, "FINISHED", {"loss": 0.5})
         expected = catalog.get_run(address)
         catalog.close()
@@ -204,3 +203,7 @@ class CatalogContract(BackendContract):
 
 def _add_runs(catalog: CatalogInterface, experiment: ExperimentAddress, count: int) -> list[int]:
     return [int(catalog.add_run(experiment, f"run-{number}", {}).label) for number in range(count)]
+
+
+def _backends() -> dict[str, str]:
+    return {"storage": "s3", "tracker": "mlflow", "publisher": "console,redis"}

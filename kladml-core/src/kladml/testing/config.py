@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -56,7 +57,7 @@ class ConfigContract(BackendContract):
 
         Values that count as false (0, False, "", None) are values: `patience: 0` must not become 10.
         """
-        config.set(f"{section}.key", value)
+        config.set(f"{section}.key", copy.deepcopy(value))
         found = config.get(f"{section}.key", "the default")
         assert found == value
         assert type(found) is type(value)

@@ -28,6 +28,7 @@ def failing(backend: object, method: str, error: Exception, *, after: int = 0) -
         AttributeError: The object has no such method.
     """
     working = getattr(backend, method)
+    on_the_object = vars(backend).get(method)
     calls = 0
 
     def fail(*arguments: Any, **named: Any) -> Any:
@@ -41,4 +42,7 @@ def failing(backend: object, method: str, error: Exception, *, after: int = 0) -
     try:
         yield
     finally:
-        delattr(backend, method)
+        if on_the_object is None:
+            delattr(backend, method)
+        else:
+            setattr(backend, method, on_the_object)

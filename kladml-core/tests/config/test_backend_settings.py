@@ -1,0 +1,59 @@
+"""Settings of a selected backend against what its class declares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from kladml.config import backend_settings, from_overrides, resolve
+from kladml.errors import MissingSettingError, UnknownKeyError, WrongTypeError
+from kladml.testing.fakes import MemoryStorage
+
+
+@dataclass
+class Settings:
+    bucket: str = field(metadata={"doc": "Bucket of the runs."})
+    retries: int = field(default=3, metadata={"doc": "Attempts."})
+
+
+class WithDataclass(MemoryStorage):
+    settings_class = Settings
+
+
+class WithParameters(MemoryStorage):
+    def __init__(self, bucket: str, retries: int = 3) -> None:
+        super().__init__()
+
+
+def settings(cls, *overrides):
+    return backend_settings(resolve(overrides=from_overrides(overrides)), "storage", "x", cls, "acme 1.0")
+
+
+def test_a_dataclass_is_filled_and_typed():
+    assert settings(WithDataclass, "storage.x.bucket=007", "storage.x.retries=5") == Settings("007", 5)
+
+
+def test_init_parameters_are_settings_too():
+    assert settings(WithParameters, "storage.x.bucket=ml") == {"bucket": "ml"}
+
+
+@pytest.mark.parametrize("cls", [WithDataclass, WithParameters])
+def test_a_missing_setting_is_named_with_its_owner_and_how_to_give_it(cls):
+    with pytest.raises(MissingSettingError, match=r"storage\.x\.bucket .*is missing \(acme 1\.0\)"):
+        settings(cls)
+
+
+@pytest.mark.parametrize("cls", [WithDataclass, WithParameters])
+def test_a_misspelt_setting_is_refused_with_the_nearest(cls):
+    with pytest.raises(UnknownKeyError, match=r"storage\.x\.buckett .*did you mean storage\.x\.bucket\?"):
+        settings(cls, "storage.x.bucket=a", "storage.x.buckett=b")
+
+
+def test_a_wrong_type_is_refused_with_its_meaning():
+    with pytest.raises(WrongTypeError, match=r"storage\.x\.retries must be int, not 'many'.*Attempts"):
+        settings(WithDataclass, "storage.x.bucket=a", "storage.x.retries=many")
+
+
+def test_blocks_of_other_backends_are_not_looked_at():
+    assert settings(WithDataclass, "storage.x.bucket=a", "storage.other.nonsense=b").bucket == "a"
