@@ -36,8 +36,8 @@ class KladMLError(Exception):
         super().__init__(message)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Keep the keyword arguments when the error crosses a process border."""
-        return _rebuild, (type(self), self.problem, self.owner, self.next_step)
+        """Keep the keyword arguments and the notes when the error crosses a process border."""
+        return _rebuild, (type(self), self.problem, self.owner, self.next_step), self.__dict__
 
 
 def _rebuild(cls: type[KladMLError], problem: str, owner: str | None, next_step: str | None) -> KladMLError:

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kladml.config import Unparsed, read_yaml
+from kladml.config import Unparsed, dump_yaml, read_yaml
 from kladml.errors import ConfigFileError
 
 
@@ -37,7 +37,8 @@ def test_every_leaf_knows_its_file_and_line(tmp_path, monkeypatch):
 def test_scalars_are_those_of_yaml_1_2(tmp_path):
     found = values(
         tmp_path,
-        "a: no\nb: on\nc: true\nd: 1e-3\ne: 0o17\nf: 010\ng: ~\nh:\ni: .inf\nj: -.5\nk: '1'\nl: 0x1F\nm: 12:30\nn: 1_000\n",
+        "a: no\nb: on\nc: true\nd: 1e-3\ne: 0o17\nf: 010\ng: ~\nh:\n"
+        "i: .inf\nj: -.5\nk: '1'\nl: 0x1F\nm: 12:30\nn: 1_000\n",
     )
     assert found == {
         "a": "no",
@@ -105,10 +106,15 @@ plain = st.recursive(
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), plain, max_size=5))
-def test_what_pyyaml_writes_is_read_back(tmp_path_factory, tree):
-    folder = tmp_path_factory.mktemp("yaml")
-    text = yaml.safe_dump(tree, allow_unicode=True)
-    assert values(folder, text) == tree
+def test_what_is_written_reads_the_same_here_and_with_pyyaml(tmp_path_factory, tree):
+    text = dump_yaml(tree)
+    assert values(tmp_path_factory.mktemp("yaml"), text) == tree
+    assert yaml.safe_load(text) == tree
+
+
+@pytest.mark.parametrize("text", ["no", "1e-3", "0o17", "010", "~", "true", "12:30", "1_000", "2020-01-01", "\x85", ""])
+def test_text_that_looks_like_something_else_stays_text(tmp_path, text):
+    assert values(tmp_path, dump_yaml({"a": text})) == {"a": text} == yaml.safe_load(dump_yaml({"a": text}))
 
 
 @pytest.mark.parametrize(

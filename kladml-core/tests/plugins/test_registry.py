@@ -169,8 +169,10 @@ def test_value_may_name_an_object_in_a_module(site):
         (
             "s3",
             ["s33"],
-            "no storage named 's3' is installed (installed: s33); "
-            "did you mean 's33'? or pip install kladml-backends-aws",
+            (
+                "no storage named 's3' is installed (installed: s33); "
+                "did you mean 's33'? or pip install kladml-backends-aws"
+            ),
         ),
         (
             "s3",
@@ -280,13 +282,17 @@ BROKEN = {
         "which is no subclass of StorageInterface",
     ),
     "class of another kind": (
-        "from kladml.interfaces import TrackerInterface\n@hookimpl\ndef kladml_register_storage():\n"
-        "    return TrackerInterface",
+        (
+            "from kladml.interfaces import TrackerInterface\n@hookimpl\ndef kladml_register_storage():\n"
+            "    return TrackerInterface"
+        ),
         "which is no subclass of StorageInterface",
     ),
     "abstract methods left": (
-        "class Half(StorageInterface):\n    def upload_file(self, local_path, bucket, key): ...\n"
-        "@hookimpl\ndef kladml_register_storage():\n    return Half",
+        (
+            "class Half(StorageInterface):\n    def upload_file(self, local_path, bucket, key): ...\n"
+            "@hookimpl\ndef kladml_register_storage():\n    return Half"
+        ),
         "registers Half, which does not implement download_file, list_files",
     ),
     "api_version is text": (

@@ -62,7 +62,7 @@ def test_what_cannot_be_read_is_named(tmp_path, name, text, said):
 
 def test_a_pickled_array_is_refused(tmp_path):
     np.savez(tmp_path / "d.npz", X=np.array([{}], dtype=object), y=np.zeros(1))
-    with pytest.raises(DataError, match="cannot be read.*allow_pickle=False"):
+    with pytest.raises(DataError, match=r"cannot be read.*allow_pickle=False"):
         load(tmp_path, "d.npz")
 
 

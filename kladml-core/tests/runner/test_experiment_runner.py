@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,13 +184,11 @@ class OnlyAbstractStorage(StorageInterface):
         self.files = {}
 
     def upload_file(self, local_path, bucket, key):
-        with open(local_path, "rb") as file:
-            self.files[bucket, key] = file.read()
+        self.files[bucket, key] = Path(local_path).read_bytes()
         return f"s3://{bucket}/{key}"
 
     def download_file(self, bucket, key, local_path):
-        with open(local_path, "wb") as file:
-            file.write(self.files[bucket, key])
+        Path(local_path).write_bytes(self.files[bucket, key])
         return str(local_path)
 
     def list_files(self, bucket, prefix=""):
@@ -305,7 +304,7 @@ class FullStorage(MemoryStorage):
 
 
 def test_files_that_cannot_be_stored_stay_in_the_workspace(backends, model_class, data, in_a_workspace):
-    with pytest.raises(StorageError, match="no space left on device.*they are kept in") as caught:
+    with pytest.raises(StorageError, match=r"no space left on device.*they are kept in") as caught:
         backends.runner(storage=FullStorage()).run(model_class, data)
     kept = in_a_workspace / ".kladml" / "runs" / "default" / "default" / "default" / "1" / "artifacts"
     assert str(kept) in str(caught.value)
@@ -443,7 +442,7 @@ def test_what_cannot_work_is_said_before_the_run_starts(backends, model_class, d
 
 def test_a_missing_monitored_metric_is_said_before_an_epoch_is_spent(backends, data):
     training = {"early_stopping": {"enabled": True, "monitor": "val_accuracy"}}
-    with pytest.raises(MissingMetricError, match="'val_accuracy' is not produced.*monitor one of: val_loss, val_mae"):
+    with pytest.raises(MissingMetricError, match=r"'val_accuracy' is not produced.*monitor one of: val_loss, val_mae"):
         backends.runner().run(WithStep, data, data, training=training)
     assert "epoch_ended" not in backends.events()
 

@@ -15,7 +15,8 @@ def file(tmp_path):
     (tmp_path / "neighbour.py").write_text("WIDTH = 7\n")
     path = tmp_path / "model.py"
     path.write_text(
-        "from dataclasses import dataclass\nfrom neighbour import WIDTH\n@dataclass\nclass Net:\n    width: int = WIDTH\n"
+        "from dataclasses import dataclass\nfrom neighbour import WIDTH\n@dataclass\n"
+        "class Net:\n    width: int = WIDTH\n"
         "def load(): ...\nclass _Hidden: ...\n"
     )
     return path

@@ -6,7 +6,7 @@ from kladml.config.fields import SchemaKey, schema_keys
 from kladml.config.layers import BACKEND_SECTIONS, flatten, from_overrides, from_source
 from kladml.config.resolve import ResolvedConfig, resolve
 from kladml.config.schema import RunConfig, TrainingConfig
-from kladml.config.yaml_file import Unparsed, read_yaml
+from kladml.config.yaml_file import Unparsed, dump_yaml, read_yaml
 
 __all__ = [
     "BACKEND_SECTIONS",
@@ -16,6 +16,7 @@ __all__ = [
     "TrainingConfig",
     "Unparsed",
     "backend_settings",
+    "dump_yaml",
     "flatten",
     "from_overrides",
     "from_source",

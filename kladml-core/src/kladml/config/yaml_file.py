@@ -1,4 +1,4 @@
-"""Reading YAML as data, with the file and line of every value."""
+"""Reading YAML as data, with the file and line of every value, and writing it so that it reads the same."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.inf|\.nan", re.IGNORECASE)
+_LINE_BREAKS = re.compile("[\x85\u2028\u2029]")
 _INT = re.compile(r"[-+]?\d+|0o[0-7]+|0x[0-9a-fA-F]+")
 
 
 class _Yaml12Loader(yaml.SafeLoader):
     """The safe loader with YAML 1.2's scalars: `no` is text and `1e-3` is a number."""
+
+
+class _CarefulDumper(yaml.SafeDumper):
+    """The safe dumper, which also quotes text that only YAML 1.2 would take for something else."""
 
 
 _Yaml12Loader.yaml_implicit_resolvers = {}
@@ -30,7 +35,8 @@ for _tag, _pattern, _first in (
     ("tag:yaml.org,2002:float", _FLOAT, "-+.0123456789"),
     ("tag:yaml.org,2002:null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
 ):
-    _Yaml12Loader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern.pattern})$", _pattern.flags), list(_first))
+    for _class in (_Yaml12Loader, _CarefulDumper):
+        _class.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern.pattern})$", _pattern.flags), list(_first))
 
 
 def _construct_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
@@ -96,6 +102,14 @@ def read_yaml(path: Path) -> list[ConfigEntry]:
         raise ConfigFileError(problem, next_step="correct that line") from error
     finally:
         loader.dispose()
+
+
+def dump_yaml(value: Any) -> str:
+    """Return plain data as YAML that readers of YAML 1.1 and of 1.2 understand alike, keys in their order."""
+    text: str = yaml.dump(value, Dumper=_CarefulDumper, sort_keys=False, allow_unicode=True)
+    if _LINE_BREAKS.search(text):  # PyYAML writes these as they are and then reads them as line breaks
+        text = yaml.dump(value, Dumper=_CarefulDumper, sort_keys=False, allow_unicode=False)
+    return text
 
 
 def _leaves(

@@ -32,10 +32,9 @@ class ExperimentAddress:
         Raises:
             AddressError: A name is empty, too long, or holds a slash, an `@` or a control character.
         """
-        for kind in ("project", "family", "experiment"):
-            name = getattr(self, kind)
+        for kind, name in (("a project", self.project), ("a family", self.family), ("an experiment", self.experiment)):
             if not _PART.fullmatch(name) or name.endswith((".", " ")):
-                problem = f"{name!r} cannot be the name of a {kind}"
+                problem = f"{name!r} cannot be the name of {kind}"
                 raise AddressError(
                     problem,
                     next_step="use up to 100 letters, digits, '.', '_', '-' or spaces, starting with a letter or digit",

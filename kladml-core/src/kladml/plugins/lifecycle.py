@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -20,25 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kladml.plugins.registry import PluginRegistry
+    from kladml.plugins.run_info import RunInfo
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RunInfo:
-    """What a lifecycle hook is told about a run.
-
-    Attributes:
-        address: `project/family/experiment@n`.
-        run_id: The tracker's identifier of the run.
-        backends: Selected backends of each kind, such as `{"storage": "s3"}`.
-        tags: Code version, data fingerprint, seed and the like, as the tracker has them.
-    """
-
-    address: str
-    run_id: str
-    backends: Mapping[str, str] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 class LifecycleHooks:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         StorageInterface,
         TrackerInterface,
     )
-    from kladml.plugins.lifecycle import RunInfo
+    from kladml.plugins.run_info import RunInfo
 
 
 @hookspec

@@ -6,8 +6,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from kladml.config import dump_yaml
 from kladml.errors import BackendError, ModelError, StorageError
 
 if TYPE_CHECKING:
@@ -43,8 +42,7 @@ class RunFiles:
 
     def write_config(self, config: ResolvedConfig) -> None:
         """Write the resolved configuration, without secrets."""
-        text = yaml.safe_dump(_plain(config.as_dict()), sort_keys=False, allow_unicode=True)
-        self._file(CONFIG).write_text(text, encoding="utf-8")
+        self._file(CONFIG).write_text(dump_yaml(_plain(config.as_dict())), encoding="utf-8")
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Write what is known of the run as JSON."""
