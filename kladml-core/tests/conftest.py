@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 pytest_plugins = ["pytester"]
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("kladml", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kladml")
 
 
 class Site:
@@ -74,3 +79,10 @@ def make_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 def site(make_site) -> Site:
     """One folder on `sys.path` for distributions."""
     return make_site()
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Runs of pytest without other plugins, which would be imported anew each time."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    return pytester

@@ -79,7 +79,7 @@ def test_folder_goes_up_under_its_prefix_in_the_order_of_keys(tmp_path, prefix, 
 @pytest.mark.parametrize("name", ["absent", "file"])
 def test_what_is_no_folder_does_not_go_up(tmp_path, name):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StorageError, match="there is no folder .* to upload; check the path"):
+    with pytest.raises(StorageError, match=r"there is no folder .* to upload; check the path"):
         MinimalStorage().upload_directory(tmp_path / name, "ml", "runs")
 
 
@@ -115,7 +115,7 @@ def test_key_that_would_leave_the_folder_is_refused_before_anything_is_copied(st
 
 
 def test_optional_capabilities_say_that_they_are_missing(storage):
-    with pytest.raises(CapabilityError, match="MinimalStorage cannot delete 'ml/top': it does not offer .*'delete'"):
+    with pytest.raises(CapabilityError, match=r"MinimalStorage cannot delete 'ml/top': it does not offer .*'delete'"):
         storage.delete_file("ml", "top")
-    with pytest.raises(CapabilityError, match="cannot make a link to 'ml/top' that lasts 60 s: .*'presign'"):
+    with pytest.raises(CapabilityError, match=r"cannot make a link to 'ml/top' that lasts 60 s: .*'presign'"):
         storage.presigned_url("ml", "top", expires_in=60)

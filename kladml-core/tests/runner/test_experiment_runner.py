@@ -397,7 +397,7 @@ def test_lifecycle_hooks_are_called_in_order(backends, data, caplog):
 def test_a_hook_may_end_the_run(backends, data):
     with pytest.raises(StopRun, match="enough"):
         backends.runner(hooks=[Hooks(stop_in=2)]).run(WithStep, data, training={"max_epochs": 9})
-    assert backends.catalog.list_runs()[0].status == "FAILED"
+    assert backends.catalog.list_runs()[0].status == "KILLED"
 
 
 class HostileTracker(OnlyAbstractTracker):

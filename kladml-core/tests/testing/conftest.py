@@ -12,11 +12,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def failing_cases(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], set[str]]:
+def failing_cases(pytester: pytest.Pytester) -> Callable[[str], set[str]]:
     """Run the tests in a piece of source and return the names of the cases that fail, without parameters."""
-
-    # Other plugins, imported anew for each run, would take most of the time.
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def run(source: str) -> set[str]:
         pytester.makepyfile(test_contract=textwrap.dedent(source))

@@ -1,4 +1,7 @@
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -33,6 +36,38 @@ class MinimalStorage(StorageInterface):
 
     def list_files(self, bucket, prefix=""):
         return sorted(key for found, key in self.files if found == bucket and key.startswith(prefix))
+
+
+class LinkingStorage(MemoryStorage):
+    """Files in memory with links that a server on this machine opens."""
+
+    capabilities = frozenset({"delete", "presign"})
+
+    def presigned_url(self, bucket, key, expires_in=3600):
+        return f"{self.url}/{quote(bucket)}/{quote(key)}"
+
+
+class TestLinkingStorage(StorageContract):
+    @pytest.fixture
+    def storage(self):
+        storage = LinkingStorage()
+
+        class Files(BaseHTTPRequestHandler):
+            def do_GET(self):
+                bucket, _, key = unquote(self.path[1:]).partition("/")
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(storage.files[bucket, key])
+
+            def log_message(self, *arguments): ...
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+            storage.url = f"http://127.0.0.1:{server.server_port}"
+            thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            yield storage
+            server.shutdown()
+            thread.join()
 
 
 class TestMemoryStorage(StorageContract):
@@ -244,6 +279,17 @@ class Broken(MemoryStorage):
 """
     cases = {"test_capabilities_are_declared_where_they_are_implemented", "test_presign"}
     assert failing_cases(broken(source)) == cases
+
+
+def test_storage_whose_links_open_another_file(failing_cases):
+    source = """
+class Broken(MemoryStorage):
+    capabilities = frozenset({"delete", "presign"})
+
+    def presigned_url(self, bucket, key, expires_in=3600):
+        return "data:,another"
+"""
+    assert failing_cases(broken(source)) == {"test_presign"}
 
 
 def test_storage_of_another_api_version(failing_cases):

@@ -77,7 +77,7 @@ class RunAddress:
         """
         if not _LABEL.fullmatch(self.label):
             problem = f"{self.label!r} cannot be the number of a run"
-            raise AddressError(problem, next_step="write a number, such as 3")
+            raise AddressError(problem, next_step="kladml runs list shows those there are")
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kladml.config import flatten
-from kladml.errors import ModelReferenceError
+from kladml.errors import ModelReferenceError, StopRun
 from kladml.interfaces import ConfigEntry, ExperimentAddress
 from kladml.models import RunContext, build_model, call_evaluate, call_train, check_model_class, is_torch_module
 from kladml.plugins import LifecycleHooks, PluginRegistry
@@ -108,7 +108,7 @@ class ExperimentRunner:
             KladMLError: Something is wrong with configuration, plugins, backends, data or model; said before
                 the first epoch where it can be known by then.
             BaseException: Whatever the model's own code raises, unchanged; the run is then marked FAILED, or
-                KILLED on an interrupt, and what was saved is kept.
+                KILLED on an interrupt or when a hook asked for it, and what was saved is kept.
         """
         workspace = self._workspace or Workspace.ensure()
         model_arguments = dict(model_args or {})
@@ -134,7 +134,8 @@ class ExperimentRunner:
                 metrics |= self._evaluate(session, model, train_data, val_data)
                 artifacts = self._save_artifacts(session, model, metrics)
             except BaseException as error:
-                status = "FAILED" if isinstance(error, Exception) else "KILLED"
+                asked_for = isinstance(error, StopRun) or not isinstance(error, Exception)
+                status = "KILLED" if asked_for else "FAILED"
                 session.keep_what_there_is(status, error)
                 session.end(status, {}, {})
                 raise

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from kladml.errors import ObjectNotFoundError, StorageError
+from kladml.errors import StorageError
 from kladml.testing.backend import BackendContract
 
 if TYPE_CHECKING:
@@ -208,5 +208,5 @@ class StorageKeysContract(BackendContract):
     def _listed(storage: StorageInterface, bucket: str, prefix: str) -> list[str]:
         try:
             return storage.list_files(bucket, prefix)
-        except (ObjectNotFoundError, StorageError):
+        except StorageError:
             return []

@@ -15,7 +15,6 @@ from kladml.testing.backend import BackendContract
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from kladml.interfaces import TrackerInterface
 
@@ -37,8 +36,8 @@ _PARAMS: dict[str, Any] = {
 class TrackerContract(BackendContract):
     """The rules for a tracker. A subclass defines the fixture `tracker`.
 
-    What can be read back (`read` in `capabilities`) is compared with what was recorded. `many` may be
-    overridden: how many values of a metric, and how many metrics at once, are recorded.
+    What can be read back (`read` in `capabilities`) is compared with what was recorded. `many` (how many
+    metrics are recorded at once) and `steps` (how many values one metric has) may be overridden.
     """
 
     kind: ClassVar[str] = "tracker"
@@ -66,8 +65,13 @@ class TrackerContract(BackendContract):
 
     @pytest.fixture
     def many(self) -> int:
-        """Number of values; more than 1,000, where servers refuse a batch or start a second page."""
+        """Number of metrics at once; more than 1,000, where servers refuse a batch."""
         return 1_100
+
+    @pytest.fixture
+    def steps(self) -> int:
+        """Number of values of a metric, each recorded by a call; more than 100, where services start a second page."""
+        return 150
 
     # Runs
 
@@ -207,9 +211,9 @@ class TrackerContract(BackendContract):
 
     # Reading back: capability `read`
 
-    def test_history_is_complete_and_in_order(self, reader: TrackerInterface, many: int) -> None:
+    def test_history_is_complete_and_in_order(self, reader: TrackerInterface, steps: int) -> None:
         """All values come back, to the last bit, in the order of recording; `metrics` has the last one."""
-        recorded = [(step, 1 / (step + 3)) for step in range(many)]
+        recorded = [(step, 1 / (step + 3)) for step in range(steps)]
         run_id = reader.start_run(_EXPERIMENT)
         for step, value in recorded:
             reader.log_metric("loss", value, step)
@@ -286,7 +290,7 @@ class TrackerContract(BackendContract):
         """A name that is no relative path raises `TrackerError`: a run's files stay with the run."""
         if "artifacts" not in tracker.capabilities:
             pytest.skip("this tracker does not offer the capability 'artifacts'")
-        local: Path = tmp_path_factory.mktemp("artifacts") / "model.bin"
+        local = tmp_path_factory.mktemp("artifacts") / "model.bin"
         local.write_bytes(b"content")
         tracker.start_run(_EXPERIMENT)
         with pytest.raises(TrackerError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
@@ -72,7 +73,7 @@ class ArrayBatches(BatchSource):
         """Yield tuples of tensors, or tensors when the data is a single one."""
         self.order.epoch = epoch
         for index in torch.split(self.order.indices(), self.order.batch_size)[start:]:
-            batch = tuple(tensor.index_select(0, index) for tensor in self.tensors)
+            batch = tuple(tensor.index_select(0, index.to(tensor.device)) for tensor in self.tensors)
             yield batch[0] if self.single else batch
 
     def batches_per_epoch(self) -> int:
@@ -145,7 +146,7 @@ def batch_source(
     Raises:
         DataError: The data is empty, of unequal lengths, or in no accepted form.
     """
-    if isinstance(data, TensorDataset):
+    if isinstance(data, TensorDataset) and type(data).__getitem__ is TensorDataset.__getitem__:
         data = tuple(data.tensors)
     if isinstance(data, DataLoader):
         return IterableBatches(data)
@@ -188,7 +189,7 @@ def as_tensor(array: Any, name: str) -> torch.Tensor:
         DataError: The array holds something else than numbers.
     """
     try:
-        tensor = array if isinstance(array, torch.Tensor) else torch.as_tensor(np.ascontiguousarray(np.asarray(array)))
+        tensor = array if isinstance(array, torch.Tensor) else _from_numpy(np.asarray(array))
     except (TypeError, ValueError) as error:
         problem = f"{name} holds something that is no array of numbers: {error}"
         raise DataError(problem, next_step="convert it to numbers first") from error
@@ -202,13 +203,21 @@ def samples_in(batch: Any) -> int:
     """Return how many samples a batch has: the first dimension of its first tensor.
 
     Raises:
-        DataError: There is no tensor with a dimension in the batch.
+        DataError: There is no tensor with a dimension in the batch, or no sample.
     """
     found = _first_tensor(batch)
     if found is None:
         problem = f"a batch of type {type(batch).__name__} holds no tensor whose first dimension counts its samples"
         raise DataError(problem, next_step="let the loader collate to tensors")
-    return int(found.shape[0])
+    return _nonempty(int(found.shape[0]), "a batch")
+
+
+def _from_numpy(array: np.ndarray[Any, Any]) -> torch.Tensor:
+    if any(stride < 0 for stride in array.strides):  # torch has no negative strides
+        array = array.copy()
+    with warnings.catch_warnings():  # read-only is no fault: batches are copies, and nothing here writes to it
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.as_tensor(array)
 
 
 def _first_tensor(batch: Any) -> torch.Tensor | None:

@@ -47,11 +47,14 @@ class Fitting:
         self.config = config
         self.batches = 0
         self.means = RunningMeans()
+        self._modes = [(part, part.training) for part in module.modules()]
+        self._frozen = [part for part, training in self._modes if not training] if module.training else []
         self.accelerator = make_accelerator(config)
         step_module = StepModule(module, loss)
         if config.compile:
             step_module.compile()
         self.optimization = build_optimization(module, config)
+        self.optimization.optimizer.zero_grad()  # of whatever the module went through before
         self.step_module, optimizer = self.accelerator.prepare(step_module, self.optimization.optimizer)
         parameters = [p for group in self.optimization.optimizer.param_groups for p in group["params"]]
         self.plan = StepPlan(
@@ -78,12 +81,14 @@ class Fitting:
         The loop in the caller decides what happens between steps: saving, stopping.
         """
         self.module.train()
+        for part in self._frozen:
+            part.training = False
         self.means = RunningMeans()
         self.batches = 0
         for index, batch in enumerate(self._batches(source, epoch)):
             self.batches += 1
-            loss, metrics = self.step_module(batch, index, "train")
             size = samples_in(batch)
+            loss, metrics = self.step_module(batch, index, "train")
             stepped = self.plan.accumulate(loss, size)
             self.means.add(metrics, size)
             if stepped:
@@ -129,11 +134,14 @@ class Fitting:
             "torch": torch.__version__,
             **extra,
         }
-        return Checkpoint(dict(self.module.state_dict()), tensors, state)
+        return Checkpoint(dict(uncompiled(self.module).state_dict()), tensors, state)
 
     def close(self) -> None:
-        """Let go of the prepared objects; the user's module stays as it is."""
-        self.accelerator.free_memory()
+        """Let go of the prepared objects; each part of the user's module is in the mode that it was in before."""
+        for part, training in self._modes:
+            part.training = training
+        if self.accelerator.device.type != "cpu":  # it collects garbage, which takes longer than a small training
+            self.accelerator.free_memory()
 
     def _batches(self, source: BatchSource, epoch: int) -> Iterator[Any]:
         device = self.accelerator.device
@@ -155,10 +163,12 @@ def evaluate(step_module: nn.Module, batches: Iterator[Any], mode_of: nn.Module)
         mode_of: The module to put into evaluation mode meanwhile.
     """
     means = RunningMeans()
-    with evaluation_mode(mode_of), torch.inference_mode():
+    # Not inference_mode: what a module caches meanwhile, such as a mask, has to be of use in training.
+    with evaluation_mode(mode_of), torch.no_grad():
         for index, batch in enumerate(batches):
+            size = samples_in(batch)
             _, metrics = step_module(batch, index, "val")
-            means.add(metrics, samples_in(batch))
+            means.add(metrics, size)
     return means.read()
 
 
@@ -172,3 +182,9 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
     finally:
         for part, was_training in training:
             part.training = was_training
+
+
+def uncompiled(module: nn.Module) -> nn.Module:
+    """Return the module inside one that `torch.compile` returned, whose state has clean keys."""
+    inner: nn.Module = getattr(module, "_orig_mod", module)
+    return inner

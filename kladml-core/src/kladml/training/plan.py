@@ -74,10 +74,10 @@ class StepPlan:
             return False
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         self.accelerator.unscale_gradients(self.optimizer)
-        if self._samples != self._nominal:
+        if gradients and self._samples != self._nominal:
             torch._foreach_mul_(gradients, self._nominal / self._samples)
         self._batches = self._samples = 0
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = torch.nn.utils.get_total_norm([g.coalesce().values() if g.is_sparse else g for g in gradients])
         if self.accelerator.scaler is None and not torch.isfinite(norm):
             self.optimizer.zero_grad()
             self._raise_non_finite("the gradient norm", norm.item())

@@ -1,33 +1,15 @@
-"""The default methods of configuration sources, publishers and catalogs."""
-
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from kladml.errors import AddressError, CapabilityError
-from kladml.interfaces import (
-    CatalogInterface,
-    CatalogRun,
-    ConfigInterface,
-    ExperimentAddress,
-    PublisherInterface,
-    RunAddress,
-)
-
-
-class MinimalConfig(ConfigInterface):
-    def get(self, key, default=None):
-        return default
-
-    def set(self, key, value): ...
-
-
-class MinimalPublisher(PublisherInterface):
-    def publish(self, channel, message): ...
+from kladml.errors import AddressError
+from kladml.interfaces import CatalogInterface, CatalogRun, ExperimentAddress, RunAddress
 
 
 class MinimalCatalog(CatalogInterface):
+    """A catalog of runs that are there already."""
+
     def __init__(self, *runs):
         self.runs = list(runs)
 
@@ -43,26 +25,8 @@ def run_of(text):
     return CatalogRun(RunAddress.parse(text), "0f3c", "RUNNING", datetime.now(UTC))
 
 
-@pytest.mark.parametrize(
-    ("interface", "methods"),
-    [
-        (ConfigInterface, {"get", "set"}),
-        (PublisherInterface, {"publish"}),
-        (CatalogInterface, {"add_run", "end_run", "list_runs"}),
-    ],
-)
-def test_interface_has_exactly_these_abstract_methods(interface, methods):
-    assert interface.__abstractmethods__ == methods
-
-
-def test_source_that_cannot_list_its_entries_says_so_at_the_call():
-    with pytest.raises(CapabilityError, match="MinimalConfig cannot list its entries: .* 'entries'"):
-        MinimalConfig().entries()
-
-
-def test_publisher_has_nothing_to_flush():
-    with MinimalPublisher() as publisher:
-        publisher.flush()
+def test_interface_has_exactly_these_abstract_methods():
+    assert CatalogInterface.__abstractmethods__ == {"add_run", "end_run", "list_runs"}
 
 
 def test_run_is_found_by_its_address():
@@ -74,7 +38,7 @@ def test_unknown_run_is_an_address_error_that_says_how_to_see_the_others():
     catalog = MinimalCatalog(run_of("digits@1"))
     with pytest.raises(AddressError) as caught:
         catalog.get_run(RunAddress.parse("digits@2"))
-    assert str(caught.value) == ("there is no run 'default/default/digits@2'; kladml runs list shows those there are")
+    assert str(caught.value) == "there is no run 'default/default/digits@2'; kladml runs list shows those there are"
 
 
 def test_experiments_are_listed_once_and_sorted():

@@ -1,0 +1,249 @@
+"""Projects, families, experiments and runs in an SQL database."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+
+from sqlalchemy import Table, and_, insert, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from kladml.errors import AddressError, CatalogError
+from kladml.interfaces import RUN_STATUSES, CatalogInterface, CatalogRun, ExperimentAddress, RunAddress
+from kladml_backends_local.catalog.engine import cause, for_writing, open_engine, read_url, shown, sqlite_url
+from kladml_backends_local.catalog.schema import ensure_schema
+from kladml_backends_local.catalog.tables import experiments, families, projects, runs
+from kladml_backends_local.settings import OWNER, SqlCatalogSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sqlalchemy import URL, ColumnElement
+    from sqlalchemy.engine import Connection, Engine
+
+    from kladml.interfaces import BackendContext
+
+DATABASE_NAME = "catalog.db"
+
+_ATTEMPTS = 10
+_LONGEST_LABEL = 9
+_EXPERIMENTS = experiments.join(families).join(projects)
+_RUNS = runs.join(_EXPERIMENTS)
+_COLUMNS = (
+    experiments.c.id,
+    projects.c.name,
+    families.c.name,
+    experiments.c.name,
+    runs.c.number,
+    runs.c.run_id,
+    runs.c.status,
+    runs.c.started_at,
+    runs.c.ended_at,
+    runs.c.metrics,
+    runs.c.backends,
+)
+
+
+class SqlCatalog(CatalogInterface):
+    """Remembers runs in SQLite, or in any database that SQLAlchemy speaks to.
+
+    The tables are made, or brought to the current version, at the first use.
+
+    Args:
+        url: SQLAlchemy URL of the database; the SQLite file `.kladml/catalog.db` in the workspace of the
+            current folder by default, which is made a workspace if it is none.
+        password: Password of the database, where the URL has none.
+
+    Raises:
+        CatalogError: The URL is malformed.
+    """
+
+    settings_class: ClassVar[type[SqlCatalogSettings]] = SqlCatalogSettings
+
+    def __init__(self, url: str | URL | None = None, password: str | None = None) -> None:
+        if url is None:
+            from kladml.workspace import Workspace
+
+            url = sqlite_url(Workspace.ensure().state / DATABASE_NAME)
+        self._url = read_url(url, password)
+        self._engine: Engine | None = None
+
+    @classmethod
+    def from_settings(cls, settings: SqlCatalogSettings, context: BackendContext) -> Self:
+        """Build the catalog; the path of an SQLite file is relative to the workspace."""
+        if settings.url is not None:
+            return cls(read_url(settings.url, settings.password, context.workspace))
+        from kladml.workspace import Workspace
+
+        return cls(sqlite_url(Workspace(context.workspace).state / DATABASE_NAME))
+
+    def __repr__(self) -> str:
+        """Show the database, without user and password."""
+        return f"SqlCatalog({shown(self._url)!r})"
+
+    def check(self) -> None:
+        """Open the database, bring its tables to the current version, and prove that it can be written to.
+
+        Raises:
+            CatalogError: It cannot, or a newer distribution made its tables.
+        """
+        with self._errors("cannot be used"), self._transaction(write=True) as connection:
+            connection.execute(update(projects).where(projects.c.id == -1).values(name=projects.c.name))
+
+    def close(self) -> None:
+        """Close every connection; a later use opens them again."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    def add_run(self, experiment: ExperimentAddress, run_id: str, backends: Mapping[str, str]) -> RunAddress:
+        """Register a run that starts now; project, family and experiment are made where they are new.
+
+        Raises:
+            CatalogError: The database refuses.
+        """
+        with self._errors(f"cannot register a run of '{experiment}'"):
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    with self._transaction(write=True) as connection:
+                        number = _add_run(connection, experiment, run_id, backends)
+                except IntegrityError:
+                    # On a server, another process made the same project, family or experiment at the same moment.
+                    if attempt == _ATTEMPTS:
+                        raise
+                else:
+                    break
+        return RunAddress(experiment, str(number))
+
+    def end_run(self, address: RunAddress, status: str, metrics: Mapping[str, float]) -> None:
+        """Note how a run ended.
+
+        Raises:
+            AddressError: There is no such run.
+            CatalogError: The status is not one of `RUN_STATUSES`, or the database refuses.
+        """
+        if status not in RUN_STATUSES:
+            problem = f"'{status}' is no status of a run"
+            raise CatalogError(problem, owner=OWNER, next_step=f"use one of {', '.join(RUN_STATUSES)}")
+        ended = {"status": status, "metrics": metrics, "ended_at": datetime.now(UTC)}
+        found = select(runs.c.id).select_from(_RUNS).where(_is_run(address))
+        with self._errors(f"cannot note the end of '{address}'"), self._transaction(write=True) as connection:
+            row_id = connection.scalar(found)
+            if row_id is None:
+                raise self._no_run(address)
+            connection.execute(update(runs).where(runs.c.id == row_id).values(ended))
+
+    def list_runs(self, experiment: ExperimentAddress | None = None) -> list[CatalogRun]:
+        """List the runs of an experiment, or all, in the order in which they started."""
+        return self._runs([] if experiment is None else [_is_experiment(experiment)])
+
+    def get_run(self, address: RunAddress) -> CatalogRun:
+        """Return one run.
+
+        Raises:
+            AddressError: There is no such run.
+        """
+        found = self._runs([_is_run(address)])
+        if not found:
+            raise self._no_run(address)
+        return found[0]
+
+    def list_experiments(self) -> list[ExperimentAddress]:
+        """List the experiments, sorted."""
+        names = select(projects.c.name, families.c.name, experiments.c.name).select_from(_EXPERIMENTS)
+        with self._errors("cannot list its experiments"), self._transaction() as connection:
+            return sorted(ExperimentAddress(*row) for row in connection.execute(names))
+
+    def _runs(self, conditions: Sequence[ColumnElement[bool]]) -> list[CatalogRun]:
+        query = select(*_COLUMNS).select_from(_RUNS).where(*conditions).order_by(runs.c.id)
+        addresses: dict[int, ExperimentAddress] = {}
+        with self._errors("cannot list its runs"), self._transaction() as connection:
+            return [_catalog_run(row, addresses) for row in connection.execute(query)]
+
+    @contextmanager
+    def _transaction(self, *, write: bool = False) -> Iterator[Connection]:
+        """Give a connection in a transaction, which is rolled back when the block raises."""
+        if self._engine is None:
+            engine = open_engine(self._url)
+            ensure_schema(engine)
+            self._engine = engine
+        with (for_writing(self._engine) if write else self._engine).begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _errors(self, failure: str) -> Iterator[None]:
+        """Turn an error of SQLAlchemy's into a `CatalogError` that says what the catalog cannot do."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            problem = f"the catalog {shown(self._url)} {failure}: {cause(error, self._url)}"
+            # A driver's message may repeat the password, and a chained cause is printed with --traceback.
+            hides = self._url.password is not None and str(self._url.password) in str(error)
+            raise CatalogError(
+                problem, owner=OWNER, next_step="check the address, the permissions and the space on the disk"
+            ) from (None if hides else error)
+
+    def _no_run(self, address: RunAddress) -> AddressError:
+        problem = f"there is no run '{address}' in the catalog {shown(self._url)}"
+        return AddressError(problem, owner=OWNER, next_step="kladml runs list shows those there are")
+
+
+def _add_run(connection: Connection, experiment: ExperimentAddress, run_id: str, backends: Mapping[str, str]) -> int:
+    """Register a run and return its number."""
+    project_id = _id_of(connection, projects, name=experiment.project)
+    family_id = _id_of(connection, families, project_id=project_id, name=experiment.family)
+    experiment_id = _id_of(connection, experiments, family_id=family_id, name=experiment.experiment, last_number=0)
+    this = experiments.c.id == experiment_id
+    # The update locks the row until the end of the transaction, so the number is this run's alone, and it
+    # becomes the next one's again where the transaction fails.
+    connection.execute(update(experiments).where(this).values(last_number=experiments.c.last_number + 1))
+    number: int = connection.scalars(select(experiments.c.last_number).where(this)).one()
+    connection.execute(
+        insert(runs).values(
+            experiment_id=experiment_id,
+            number=number,
+            run_id=run_id,
+            status="RUNNING",
+            started_at=datetime.now(UTC),
+            metrics={},
+            backends=backends,
+        )
+    )
+    return number
+
+
+def _id_of(connection: Connection, table: Table, *, name: str, **columns: int) -> int:
+    """Return the identifier of the row with a name below its parent, which is made if there is none."""
+    parent = [table.c[column] == value for column, value in columns.items() if column.endswith("_id")]
+    found = connection.scalar(select(table.c.id).where(table.c.name == name, *parent))
+    if found is not None:
+        return int(found)
+    new = insert(table).values(name=name, created_at=datetime.now(UTC), **columns)
+    (row_id,) = cast("tuple[int]", connection.execute(new).inserted_primary_key)
+    return row_id
+
+
+def _is_experiment(experiment: ExperimentAddress) -> ColumnElement[bool]:
+    return and_(
+        projects.c.name == experiment.project,
+        families.c.name == experiment.family,
+        experiments.c.name == experiment.experiment,
+    )
+
+
+def _is_run(address: RunAddress) -> ColumnElement[bool]:
+    """Return the condition for one run; a label that is no number is that of no run."""
+    label = address.label
+    number = int(label) if label.isdigit() and len(label) <= _LONGEST_LABEL else 0
+    return and_(_is_experiment(address.experiment), runs.c.number == (number if str(number) == label else 0))
+
+
+def _catalog_run(row: Sequence[Any], addresses: dict[int, ExperimentAddress]) -> CatalogRun:
+    experiment_id, project, family, name, number, *rest = row
+    if experiment_id not in addresses:
+        addresses[experiment_id] = ExperimentAddress(project, family, name)
+    run_id, status, started_at, ended_at, metrics, backends = rest
+    return CatalogRun(
+        RunAddress(addresses[experiment_id], str(number)), run_id, status, started_at, ended_at, metrics, backends
+    )

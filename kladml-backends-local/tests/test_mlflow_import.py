@@ -1,0 +1,90 @@
+"""Using MLflow without telemetry, warnings and chatter."""
+
+from __future__ import annotations
+
+WATCH_THE_NETWORK = """
+import sys, time
+seen = []
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
+        seen.append(event)
+sys.addaudithook(watch)
+"""
+TRACK = """
+from kladml_backends_local import LocalTracker
+with LocalTracker("mlflow.db") as tracker:
+    run_id = tracker.start_run("digits")
+    tracker.log_params({"a": 1})
+    tracker.log_metric("loss", 0.5, 1)
+    tracker.end_run()
+    assert tracker.get_run(run_id).metrics == {"loss": 0.5}
+"""
+TRACK_WITH_MLFLOW_ITSELF = """
+import warnings
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from mlflow import MlflowClient
+    client = MlflowClient("sqlite:///other.db")
+    client.create_run(client.create_experiment("digits"))
+"""
+REPORT = """
+time.sleep(1)  # MLflow sends its telemetry from a thread
+print(*sorted({event for event in seen}))
+"""
+
+
+def test_tracking_makes_no_network_call_and_writes_nothing_to_the_terminal(run_python):
+    assert run_python(WATCH_THE_NETWORK + TRACK + REPORT) == "\n"
+    assert run_python(WATCH_THE_NETWORK + TRACK + REPORT) == "\n", "with a database that is there"
+
+
+def test_mlflow_itself_would_make_one(start_python):
+    """The control for the test above: the same watch sees the telemetry of a program that uses MLflow."""
+    process = start_python(WATCH_THE_NETWORK + TRACK_WITH_MLFLOW_ITSELF + REPORT)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "socket.getaddrinfo" in output
+
+
+def test_tracking_after_the_program_imported_mlflow_makes_no_network_call(run_python):
+    program = f"""
+import warnings
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import mlflow
+{WATCH_THE_NETWORK}{TRACK}{REPORT}"""
+    assert run_python(program) == "\n"
+
+
+def test_environment_and_mlflows_state_are_as_before(run_python):
+    program = f"""
+import logging, os, warnings
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "false"
+environment = dict(os.environ)
+{TRACK}
+assert dict(os.environ) == environment
+assert "error" in [filter[0] for filter in warnings.filters]
+import mlflow
+assert mlflow.active_run() is None
+assert mlflow.get_tracking_uri() != "sqlite:///mlflow.db"
+assert logging.getLogger("mlflow").level == logging.INFO
+"""
+    run_python(program)
+
+
+def test_error_of_mlflow_writes_no_traceback_of_its_own(run_python):
+    program = """
+from kladml.errors import TrackerError
+from kladml_backends_local import LocalTracker
+with LocalTracker("mlflow.db") as tracker:
+    tracker.start_run("digits")
+    import sqlite3
+    with sqlite3.connect("mlflow.db") as connection:
+        connection.execute("DROP TABLE metrics")
+    connection.close()
+    try:
+        tracker.log_metric("loss", 0.5)
+    except TrackerError as error:
+        print(error)
+"""
+    assert "no such table: metrics" in run_python(program)

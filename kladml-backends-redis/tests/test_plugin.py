@@ -1,0 +1,44 @@
+"""The plugin is found by its name and costs nothing until it is selected."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import kladml_backends_redis
+from kladml.interfaces import BackendContext, settings_of
+from kladml.plugins import PluginEntry, PluginIndex, PluginRegistry
+from kladml_backends_redis.settings import RedisSettings
+
+
+def test_registry_loads_the_publisher_by_its_name():
+    entry = PluginEntry("publisher", "redis", "kladml-backends-redis", "0.20.0", "kladml_backends_redis.plugin")
+    loaded = PluginRegistry(PluginIndex([entry])).load("publisher", "redis")
+    assert loaded is kladml_backends_redis.RedisPublisher
+
+
+def test_package_plugin_and_settings_import_no_sdk():
+    code = (
+        "import sys, kladml_backends_redis, kladml_backends_redis.plugin, kladml_backends_redis.settings;"
+        "print('redis' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_every_setting_is_documented_and_has_a_default():
+    settings = settings_of(kladml_backends_redis.RedisPublisher)
+    assert [setting.name for setting in settings if setting.required or not setting.doc] == []
+
+
+def test_settings_reach_the_publisher(server, tmp_path):
+    settings = RedisSettings(url=server.url, timeout=0.9, retry_after=0.0)
+    with kladml_backends_redis.RedisPublisher.from_settings(settings, BackendContext(tmp_path)) as publisher:
+        publisher.check()
+
+
+def test_unknown_name_in_the_package_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="KafkaPublisher"):
+        _ = kladml_backends_redis.KafkaPublisher
