@@ -33,17 +33,26 @@ print(*sorted({event for event in seen}))
 """
 
 
-def test_tracking_makes_no_network_call_and_writes_nothing_to_the_terminal(run_python):
-    assert run_python(WATCH_THE_NETWORK + TRACK + REPORT) == "\n"
-    assert run_python(WATCH_THE_NETWORK + TRACK + REPORT) == "\n", "with a database that is there"
+def test_tracking_stays_on_this_machine_and_in_its_folder_and_is_silent(run_python, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    options = {"HOME": str(home), "XDG_CONFIG_HOME": "", "APPDATA": str(home)}
+    assert run_python(WATCH_THE_NETWORK + TRACK + REPORT, **options) == "\n"
+    assert run_python(WATCH_THE_NETWORK + TRACK + REPORT, **options) == "\n", "with a database that is there"
+    assert list(home.iterdir()) == []
+    assert {path.name for path in tmp_path.iterdir()} <= {"home", "mlflow.db", "mlflow.db.lock", "artifacts"}
 
 
-def test_mlflow_itself_would_make_one(start_python):
+def test_mlflow_itself_would_leave_both(start_python, tmp_path):
     """The control for the test above: the same watch sees the telemetry of a program that uses MLflow."""
-    process = start_python(WATCH_THE_NETWORK + TRACK_WITH_MLFLOW_ITSELF + REPORT)
-    output, errors = process.communicate(timeout=120)
+    home = tmp_path / "home"
+    home.mkdir()
+    options = {"HOME": str(home), "XDG_CONFIG_HOME": "", "APPDATA": str(home)}
+    process = start_python(WATCH_THE_NETWORK + TRACK_WITH_MLFLOW_ITSELF + REPORT, **options)
+    output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert "socket.getaddrinfo" in output
+    assert [path.name for path in home.rglob("telemetry.json")] == ["telemetry.json"]
 
 
 def test_tracking_after_the_program_imported_mlflow_makes_no_network_call(run_python):

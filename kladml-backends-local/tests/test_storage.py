@@ -232,17 +232,19 @@ def test_delete_of_a_folder_deletes_nothing(storage, local):
     assert storage.list_files("runs") == ["a/b"]
 
 
-def test_uploads_and_deletes_in_one_folder_do_not_meet(start_python, storage, local):
-    program = """
-import sys
-from kladml_backends_local import LocalStorage
-storage = LocalStorage(sys.argv[1])
-for number in range(300):
-    key = f"deep/folder/{sys.argv[3]}-{number}"
-    storage.upload_file(sys.argv[2], "runs", key)
-    storage.delete_file("runs", key)
+def test_upload_survives_a_delete_that_prunes_its_folder(run_python, storage, local):
+    """Between making the folder and the file, another process deletes the last file and prunes the folder."""
+    prune = f"""
+import os, sys
+from pathlib import Path
+
+times = []
+def prune(event, arguments):
+    if event == "open" and "{TEMPORARY_PREFIX}" in str(arguments[0]) and len(times) < 2:
+        times.append(arguments[0])
+        os.removedirs(Path(arguments[0]).parent)
+
+sys.addaudithook(prune)
 """
-    processes = [start_python(program, storage.root, local, name) for name in ("a", "b")]
-    results = [(process.communicate(timeout=120)[1], process.returncode) for process in processes]
-    assert results == [("", 0), ("", 0)]
-    assert files_below(storage.root) == []
+    run_python(prune + UPLOAD + "assert len(times) == 2", storage.root, local)
+    assert storage.list_files("runs") == ["3/model.bin"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -26,6 +27,27 @@ def test_package_plugin_and_settings_import_no_sdk():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_mlflow_reports_nothing_about_its_use(tmp_path):
+    # Not even MLflow reports from continuous integration or from tests, so they are hidden from it.
+    hidden = ("MLFLOW_", "CI", "PYTEST_", "GITHUB_", "DO_NOT_TRACK")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    code = (
+        "import os, kladml_backends_mlflow; kladml_backends_mlflow.MLflowTracker;"
+        "from mlflow.telemetry import get_telemetry_client;"
+        "print(get_telemetry_client() is None, os.environ.get('MLFLOW_DISABLE_TELEMETRY'))"
+    )
+    environment["HOME"] = str(tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "True None\n"
+
+
+def test_user_who_set_the_telemetry_switch_is_not_overruled(monkeypatch):
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
+    with kladml_backends_mlflow._no_telemetry():
+        assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "false"
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "false"
 
 
 def test_every_setting_is_documented_and_has_a_default():

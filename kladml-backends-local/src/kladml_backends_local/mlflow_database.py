@@ -7,7 +7,6 @@ import re
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from kladml.errors import TrackerError
 from kladml_backends_local.mlflow_import import quiet_import
@@ -104,7 +103,7 @@ def check_database(database: Path, *, write: bool = False) -> None:
     Raises:
         TrackerError: It is none, or cannot be read or written.
     """
-    uri = f"file:{quote(database.as_posix())}?mode={'rw' if write else 'ro'}"
+    uri = f"{database.as_uri()}?mode={'rw' if write else 'ro'}"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
             connection.execute("SELECT version_num FROM alembic_version").fetchone()

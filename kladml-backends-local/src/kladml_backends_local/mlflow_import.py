@@ -1,6 +1,5 @@
 """Using MLflow without its side effects: no telemetry, no warnings, no lines on the terminal."""
 
-# mypy: untyped-calls-exclude="mlflow"
 from __future__ import annotations
 
 import os
@@ -18,9 +17,9 @@ _TELEMETRY_SWITCH = "MLFLOW_DISABLE_TELEMETRY"
 def quiet_import() -> Iterator[None]:
     """Import and open MLflow inside of this block.
 
-    MLflow decides at its import whether it sends telemetry. The switch is set while the block lasts, and not
-    left in the environment, which child processes would inherit. Where a user's program had imported MLflow
-    before, the decision is taken again, so that nothing that is tracked here is ever reported.
+    MLflow decides at its import whether it sends telemetry, and then gives the machine an identifier in the
+    user's home. The switch is set while the block lasts, and not left in the environment, which child
+    processes would inherit.
 
     Warnings of MLflow, SQLAlchemy and Alembic about one another are no business of the user's.
     """
@@ -29,9 +28,6 @@ def quiet_import() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            from mlflow.telemetry import set_telemetry_client
-
-            set_telemetry_client()
             with quiet():
                 yield
     finally:

@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 @hookimpl
 def kladml_register_tracker() -> type[TrackerInterface]:
     """Return the MLflow tracker."""
-    from kladml_backends_mlflow.tracker import MLflowTracker
+    from kladml_backends_mlflow import MLflowTracker
 
     return MLflowTracker

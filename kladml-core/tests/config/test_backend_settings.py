@@ -17,6 +17,21 @@ class Settings:
     retries: int = field(default=3, metadata={"doc": "Attempts."})
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenSettings:
+    bucket: str
+    limits: Limits = field(default_factory=Limits)
+
+
+class WithFrozen(MemoryStorage):
+    settings_class = FrozenSettings
+
+
 class WithDataclass(MemoryStorage):
     settings_class = Settings
 
@@ -32,6 +47,11 @@ def settings(cls, *overrides):
 
 def test_a_dataclass_is_filled_and_typed():
     assert settings(WithDataclass, "storage.x.bucket=007", "storage.x.retries=5") == Settings("007", 5)
+
+
+def test_frozen_dataclasses_are_filled_like_any_other():
+    filled = settings(WithFrozen, "storage.x.bucket=ml", "storage.x.limits.seconds=2")
+    assert filled == FrozenSettings("ml", Limits(2.0))
 
 
 def test_init_parameters_are_settings_too():

@@ -40,6 +40,12 @@ def test_a_function_is_called_with_the_arguments(tmp_path):
     assert load(tmp_path, "data.py:train", rows=2) == ([[1.0], [1.0]], [0, 0])
 
 
+def test_arguments_that_the_function_does_not_take_are_refused(tmp_path):
+    (tmp_path / "data2.py").write_text("def train(rows): return rows\n")
+    with pytest.raises(DataError, match=r"cannot be called with data\.args: missing a required argument: 'rows'"):
+        load(tmp_path, "data2.py:train", row=2)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [

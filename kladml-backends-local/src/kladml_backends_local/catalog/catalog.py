@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from sqlalchemy import Table, and_, insert, select, update
@@ -68,6 +69,7 @@ class SqlCatalog(CatalogInterface):
             url = sqlite_url(Workspace.ensure().state / DATABASE_NAME)
         self._url = read_url(url, password)
         self._engine: Engine | None = None
+        self._opening = Lock()
 
     @classmethod
     def from_settings(cls, settings: SqlCatalogSettings, context: BackendContext) -> Self:
@@ -93,9 +95,10 @@ class SqlCatalog(CatalogInterface):
 
     def close(self) -> None:
         """Close every connection; a later use opens them again."""
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
+        with self._opening:
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
 
     def add_run(self, experiment: ExperimentAddress, run_id: str, backends: Mapping[str, str]) -> RunAddress:
         """Register a run that starts now; project, family and experiment are made where they are new.
@@ -164,12 +167,21 @@ class SqlCatalog(CatalogInterface):
     @contextmanager
     def _transaction(self, *, write: bool = False) -> Iterator[Connection]:
         """Give a connection in a transaction, which is rolled back when the block raises."""
-        if self._engine is None:
-            engine = open_engine(self._url)
-            ensure_schema(engine)
-            self._engine = engine
-        with (for_writing(self._engine) if write else self._engine).begin() as connection:
+        engine = self._open()
+        with (for_writing(engine) if write else engine).begin() as connection:
             yield connection
+
+    def _open(self) -> Engine:
+        with self._opening:
+            if self._engine is None:
+                engine = open_engine(self._url)
+                try:
+                    ensure_schema(engine)
+                except BaseException:
+                    engine.dispose()
+                    raise
+                self._engine = engine
+            return self._engine
 
     @contextmanager
     def _errors(self, failure: str) -> Iterator[None]:

@@ -85,7 +85,7 @@ def open_engine(url: URL) -> Engine:
     except OSError as error:
         problem = f"the folder of the catalog {shown(url)} cannot be made: {error}"
         raise CatalogError(problem, owner=OWNER, next_step="choose a folder that you may write to") from error
-    event.listen(engine, "connect", _leave_transactions_to_sqlalchemy)
+    event.listen(engine, "connect", _check_references)
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -110,11 +110,10 @@ def _is_sqlite(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
 
 
-def _leave_transactions_to_sqlalchemy(connection: Any, _record: object) -> None:
-    # Python's sqlite3 would begin transactions late, and commit before a CREATE TABLE.
-    connection.isolation_level = None
+def _check_references(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _begin(connection: Connection) -> None:
+    # Python's sqlite3 alone would begin a transaction at the first change, not at the first read.
     connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))

@@ -35,6 +35,7 @@ def build(schema: type[Any], entries: Iterable[ConfigEntry], *, prefix: str = ""
 
     keys = schema_keys(schema, prefix)
     tree = OmegaConf.structured(schema)
+    _unlock(tree)
     given = set()
     for entry in entries:
         key = _find(entry, keys, owner)
@@ -89,6 +90,16 @@ def _plain_value(entry: ConfigEntry, key: SchemaKey) -> Any:
         problem = f"{entry.origin}: {entry.key} contains ${{…}}, and configuration is data without interpolation"
         raise ConfigError(problem, next_step="write the value itself, or set it by an environment variable")
     return value
+
+
+def _unlock(tree: Any) -> None:
+    """Let values be put in: OmegaConf locks what comes from a frozen dataclass."""
+    from omegaconf import DictConfig, OmegaConf
+
+    OmegaConf.set_readonly(tree, value=False)
+    for name in tree:
+        if not OmegaConf.is_missing(tree, name) and isinstance(tree[name], DictConfig):
+            _unlock(tree[name])
 
 
 def _assign(tree: Any, path: str, value: Any, key: SchemaKey, *, inside: bool) -> str | None:

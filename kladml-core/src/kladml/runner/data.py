@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import inspect
 from collections.abc import Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -27,10 +28,11 @@ def load_data(reference: str, folders: Sequence[Path], *, key: str, target: str,
         folders: Where relative files are looked for, in this order.
         key: The configuration key that holds the reference, for errors.
         target: Array or column of a file that holds the targets.
-        arguments: Arguments of the function; those that it does not take are left out.
+        arguments: Arguments of the function.
 
     Raises:
-        DataError: The file is absent, unreadable or of no known format, or the function fails to import.
+        DataError: The file is absent, unreadable or of no known format, or the function does not import or
+            does not take the arguments.
     """
     if not reference.endswith(SUFFIXES):
         if ":" not in reference:
@@ -40,6 +42,11 @@ def load_data(reference: str, folders: Sequence[Path], *, key: str, target: str,
         if not callable(function):
             problem = f"{key} '{reference}' names a {type(function).__name__}, not a function"
             raise DataError(problem, next_step="name a function that returns the data")
+        try:
+            inspect.signature(function).bind(**arguments)
+        except TypeError as error:
+            problem = f"{key} '{reference}' cannot be called with data.args: {error}"
+            raise DataError(problem, next_step="correct data.args") from error
         return function(**arguments)
     path = next((file for folder in folders if (file := Path(folder, reference)).is_file()), None)
     if path is None:

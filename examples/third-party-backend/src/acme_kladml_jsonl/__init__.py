@@ -1,0 +1,1 @@
+"""A KladML tracker that writes JSON lines, and a journal of runs."""

@@ -1,0 +1,1 @@
+"""The `kladml` command."""

@@ -1,0 +1,137 @@
+"""The configuration as the commands see it: loaded, with the selected backends and every value's origin."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass
+from typing import TYPE_CHECKING, Any
+
+from kladml.config import backend_settings
+from kladml.config.resolve import OFF
+from kladml.config.secrets import MASK, redact
+from kladml.errors import CatalogError
+from kladml.interfaces import ConfigEntry, settings_of
+from kladml.plugins import PluginRegistry
+from kladml.runner.configuration import load_configuration, open_source
+from kladml.runner.selection import DEFAULT, DEFAULT_NAMES, BackendSelector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from kladml.config import ResolvedConfig
+    from kladml.interfaces import Backend, CatalogInterface
+    from kladml.plugins import PluginEntry
+    from kladml.workspace import Workspace
+
+DEFAULT_ORIGIN = "default"
+
+
+@dataclass(frozen=True)
+class MissingValue:
+    """Stands for a setting that has no default and was not given."""
+
+    def __str__(self) -> str:
+        """Return what is shown in its place."""
+        return "(missing)"
+
+
+class Configuration:
+    """The resolved configuration together with the plugins that it selects.
+
+    Args:
+        workspace: The workspace, which need not have been made yet.
+        file: A run's own file, or None.
+        source: Name of the configuration source, or None for the default.
+        profile: The profile, or None for none.
+        overrides: Entries of flags.
+
+    Raises:
+        ConfigError: Something does not fit.
+        PluginError: The configuration source cannot be used.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        file: Path | None = None,
+        source: str | None = None,
+        profile: str | None = None,
+        overrides: Iterable[ConfigEntry] = (),
+    ) -> None:
+        self.workspace = workspace
+        self.registry = PluginRegistry()
+        opened, self.source = open_source(source or DEFAULT, self.registry, workspace)
+        self.resolved: ResolvedConfig = load_configuration(opened, file=file, overrides=overrides, profile=profile)
+
+    def selected(self) -> Iterator[tuple[PluginEntry, type[Backend]]]:
+        """Yield the selected backends, loaded.
+
+        Raises:
+            PluginError: One cannot be used.
+        """
+        for kind, default in DEFAULT_NAMES.items():
+            names = self.resolved.selected(kind)
+            if names is None:
+                names = [default] if self.registry.is_installed(kind, default) else []
+            for name in names:
+                yield self.registry.find(kind, name), self.registry.load(kind, name)
+
+    def check_backends(self) -> list[PluginEntry]:
+        """Check the settings of the selected backends and return their entries.
+
+        Raises:
+            PluginError: A selected backend cannot be used.
+            ConfigError: A setting is unknown, missing, or of the wrong type.
+        """
+        entries = []
+        for entry, backend_class in self.selected():
+            backend_settings(self.resolved, entry.kind, entry.name, backend_class, entry.owner)
+            entries.append(entry)
+        return entries
+
+    def rows(self) -> list[ConfigEntry]:
+        """Return every value with its origin: the run's, then each selected backend's, then other backends'.
+
+        Raises:
+            PluginError: A selected backend cannot be used.
+        """
+        rows = {row.key: row for row in self.resolved.rows()}
+        backends: dict[str, ConfigEntry] = {}
+        loaded = list(self.selected())
+        for kind in DEFAULT_NAMES:
+            of_kind = [(entry, backend_class) for entry, backend_class in loaded if entry.kind == kind]
+            names = ", ".join(entry.name for entry, _ in of_kind)
+            use = ConfigEntry(f"{kind}.use", names or OFF, DEFAULT_ORIGIN)
+            backends[use.key] = rows.get(use.key, use)
+            for entry, backend_class in of_kind:
+                backends |= {row.key: row for row in self._settings(entry, backend_class)}
+        of_run = [row for key, row in rows.items() if key.partition(".")[0] not in DEFAULT_NAMES]
+        not_selected = [
+            row for key, row in rows.items() if key.partition(".")[0] in DEFAULT_NAMES and key not in backends
+        ]
+        return [*of_run, *backends.values(), *not_selected]
+
+    def open_catalog(self) -> CatalogInterface:
+        """Return the selected catalog, which the caller closes.
+
+        Raises:
+            CatalogError: None is selected, or it cannot be used.
+        """
+        selector = BackendSelector(self.resolved, self.registry, self.workspace)
+        selected = selector.select("catalog", DEFAULT)
+        if not selected:
+            problem = "no catalog is selected, and only a catalog remembers runs"
+            raise CatalogError(problem, next_step="set catalog.use, such as with --catalog sql")
+        catalog: CatalogInterface = selected[0].backend
+        catalog.check()
+        return catalog
+
+    def _settings(self, entry: PluginEntry, backend_class: type[Backend]) -> Iterator[ConfigEntry]:
+        given = {row.key: row for row in self.resolved.settings(entry.kind, entry.name)}
+        for setting in settings_of(backend_class):
+            key = f"{entry.kind}.{entry.name}.{setting.name}"
+            default: Any = MissingValue() if setting.default is MISSING else setting.default
+            row = given.get(key, ConfigEntry(key, default, DEFAULT_ORIGIN))
+            shown = MASK if setting.secret and row.value is not None else redact(key, row.value)
+            yield ConfigEntry(key, shown, row.origin)

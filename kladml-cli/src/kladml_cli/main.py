@@ -1,0 +1,62 @@
+"""The command `kladml`: its subcommands, its global options, and where it begins and ends.
+
+Nothing here imports a subcommand; `kladml --help` reads this table alone.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from kladml import __version__
+from kladml_cli.exits import EXIT_STATUSES, exit_status
+from kladml_cli.groups import LazyCommand, LazyGroup
+from kladml_cli.options import Invocation, global_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "init": LazyCommand("kladml_cli.commands.init:init", "Make a folder a workspace."),
+    "train": LazyCommand("kladml_cli.commands.train:train", "Train a model; record and store what comes of it."),
+    "runs": LazyCommand("kladml_cli.commands.runs:runs", "Look at the runs of the workspace."),
+    "config": LazyCommand("kladml_cli.commands.config:config", "Show and check the configuration."),
+    "plugins": LazyCommand("kladml_cli.commands.plugins:plugins", "See which plugins are installed; check them."),
+    "version": LazyCommand("kladml_cli.commands.version:version", "Show the installed versions of KladML."),
+}
+
+EPILOG = f"""\
+Start with:
+
+\b
+  kladml init --example digits
+  kladml train train.yaml
+
+Plugins may bring further commands: 'kladml plugins list commands'.
+
+Exit status: {", ".join(f"{status} {meaning}" for status, meaning in EXIT_STATUSES.items())}.
+"""
+
+
+@click.group(cls=LazyGroup, table=COMMANDS, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="kladml")
+@global_options(hidden=False)
+@click.pass_context
+def kladml(context: click.Context) -> None:
+    """Train models. Storage, tracking and progress are plugins, chosen by name."""
+    from kladml_cli.log_output import log_to_stderr
+
+    context.with_resource(log_to_stderr(context.ensure_object(Invocation).log_level))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Args:
+        arguments: What follows `kladml`; the process's own arguments by default.
+    """
+    if "_KLADML_COMPLETE" in os.environ:
+        kladml(prog_name="kladml")  # answers the shell and ends the process
+    return exit_status(kladml, arguments, Invocation())

@@ -1,0 +1,197 @@
+"""The command as a whole: its help, its global options, and names that it does not know."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+import kladml as core
+from kladml.log import get_logger
+from kladml_cli.exits import EXIT_STATUSES
+from kladml_cli.main import COMMANDS
+from kladml_cli.options import global_options
+
+GREETING = """\
+import click
+from kladml.plugins import hookimpl
+
+@click.command()
+@click.argument("name")
+def greet(name):
+    '''Say hello.'''
+    click.echo(f"hello {name}")
+
+@hookimpl
+def kladml_register_command():
+    return greet
+"""
+
+
+def test_help_lists_every_command_and_every_exit_status(kladml):
+    outcome = kladml("--help")
+    assert (outcome.status, outcome.errors) == (0, "")
+    for name, command in COMMANDS.items():
+        assert f"  {name:<7}  {command.help}" in outcome.output
+    flat = " ".join(outcome.output.split())
+    for status, meaning in EXIT_STATUSES.items():
+        assert f"{status} {meaning}" in flat
+    assert max(map(len, outcome.output.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("arguments", [(), ("plugins",), ("config",), ("runs",)])
+def test_group_alone_shows_its_help(kladml, arguments):
+    assert kladml(*arguments) == kladml(*arguments, "--help")
+    assert kladml(*arguments, "-h").output.startswith("Usage: kladml")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_in_the_list_is_that_of_the_command(name):
+    assert COMMANDS[name].load().get_short_help_str(limit=100) == COMMANDS[name].help
+
+
+def _leaves(command, path):
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _leaves(inner, (*path, name))
+    if not hasattr(command, "commands"):
+        yield path
+
+
+LEAVES = [leaf for name in COMMANDS for leaf in _leaves(COMMANDS[name].load(), (name,))]
+
+
+@pytest.mark.parametrize("command", LEAVES, ids=" ".join)
+def test_help_of_every_command_has_an_example_and_fits_80_columns(kladml, command):
+    outcome = kladml(*command, "--help")
+    assert outcome.status == 0
+    assert f"\n    kladml {' '.join(command)}" in outcome.output
+    assert "Example" in outcome.output
+    assert max(map(len, outcome.output.splitlines())) <= 80
+
+
+def test_reading_commands_have_json():
+    reading = {"runs list", "config show", "config check", "plugins list", "plugins show", "plugins check", "version"}
+    with_json = {" ".join(leaf) for leaf in LEAVES if any(p.name == "as_json" for p in _command(leaf).params)}
+    assert with_json == reading | {"train"}
+
+
+def _command(leaf):
+    command = COMMANDS[leaf[0]].load()
+    for name in leaf[1:]:
+        command = command.commands[name]
+    return command
+
+
+@pytest.mark.parametrize("leaf", LEAVES, ids=" ".join)
+def test_every_command_takes_the_global_options(leaf):
+    wanted = {param.name for param in global_options()(lambda: None).__click_params__}
+    assert wanted == {"traceback", "verbose", "quiet"}
+    assert wanted <= {param.name for param in _command(leaf).params}
+
+
+def test_version_is_that_of_the_core(kladml):
+    assert kladml("--version").output == f"kladml, version {core.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("trian",), "there is no command 'trian'; did you mean 'train'? (see 'kladml --help')"),
+        (("zzzzzz",), "there is no command 'zzzzzz' (see 'kladml --help')"),
+        (("plugins", "lits"), "there is no command 'lits'; did you mean 'list'? (see 'kladml plugins --help')"),
+        (("runs", "list", "--limit", "0"), "(see 'kladml runs list --help')"),
+        (("train", "a", "b"), "(see 'kladml train --help')"),
+        (("--nonsense",), "(see 'kladml --help')"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(kladml, arguments, message):
+    outcome = kladml(*arguments)
+    assert (outcome.status, outcome.output) == (2, "")
+    assert outcome.errors.count("\n") == 1
+    assert outcome.errors.startswith("Error: ")
+    assert outcome.errors.endswith(message + "\n")
+
+
+# Commands of plugins
+
+
+def test_plugin_brings_a_command(kladml, install):
+    install("a-greeter", {("commands", "greet"): "greeter"}, {"greeter": GREETING})
+    assert kladml("greet", "world").output == "hello world\n"
+    assert kladml("greet", "--help").output.startswith("Usage: kladml greet")
+    assert "did you mean 'greet'?" in kladml("gret").errors
+
+
+def test_plugin_cannot_replace_a_command(kladml, install):
+    install("a-greeter", {("commands", "version"): "greeter"}, {"greeter": GREETING})
+    assert "kladml-core" in kladml("version").output
+
+
+def test_broken_plugin_command_is_an_error_of_its_owner(kladml, install):
+    install("a-greeter", {("commands", "greet"): "greeter"}, {"greeter": "import no_such_module"})
+    outcome = kladml("greet", "world")
+    assert outcome.status == 4
+    assert "commands 'greet' cannot be loaded: ModuleNotFoundError" in outcome.errors
+    assert "a-greeter 1.0" in outcome.errors
+
+
+def test_plugin_command_that_is_none_is_an_error_of_its_owner(kladml, install):
+    source = GREETING.replace("return greet", "return 'greet'")
+    install("a-greeter", {("commands", "greet"): "greeter"}, {"greeter": source})
+    outcome = kladml("greet", "world")
+    assert outcome.status == 4
+    assert "registers 'greet', which is no click.Command (a-greeter 1.0)" in outcome.errors
+
+
+def test_return_value_and_exit_of_a_plugin_command(kladml, install):
+    source = GREETING.replace('click.echo(f"hello {name}")', "click.get_current_context().exit(7)")
+    install("a-greeter", {("commands", "greet"): "greeter"}, {"greeter": source})
+    assert kladml("greet", "world").status == 7
+    install("another", {("commands", "number"): "number"}, {"number": GREETING.replace("click.echo(", "return len(")})
+    assert kladml("number", "world").status == 0
+
+
+# Logging
+
+
+LOGGING = """\
+import click
+from kladml.log import get_logger
+from kladml.plugins import hookimpl
+from kladml_cli.options import global_options
+
+@click.command()
+@global_options()
+def talk():
+    for level in ("debug", "info", "warning"):
+        getattr(get_logger("kladml.test"), level)(f"a {level}")
+
+@hookimpl
+def kladml_register_command():
+    return talk
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ((), (), ["a info", "warning: a warning"]),
+        (("-q",), (), ["warning: a warning"]),
+        ((), ("--quiet",), ["warning: a warning"]),
+        (("-v",), (), ["a debug", "a info", "warning: a warning"]),
+        ((), ("--verbose",), ["a debug", "a info", "warning: a warning"]),
+    ],
+)
+def test_options_before_and_after_the_command_decide_what_is_logged(kladml, install, before, after, shown):
+    install("a-talker", {("commands", "talk"): "talker"}, {"talker": LOGGING})
+    outcome = kladml(*before, "talk", *after)
+    assert (outcome.status, outcome.output, outcome.errors.splitlines()) == (0, "", shown)
+
+
+def test_logging_is_as_it_was_afterwards(kladml, caplog):
+    logger = logging.getLogger("kladml")
+    before = (logger.level, logger.propagate, logger.handlers)
+    kladml("-v", "plugins", "list")
+    assert (logger.level, logger.propagate, logger.handlers) == before
+    get_logger("kladml.test").warning("heard")
+    assert "heard" in caplog.messages

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from kladml.errors import ConfigError
+from kladml.interfaces import ExperimentAddress
+from kladml_cli.user_traceback import user_traceback
+
+
+def raised(call):
+    try:
+        call()
+    except BaseException as error:  # noqa: BLE001
+        return error
+    pytest.fail("nothing was raised")
+
+
+def test_frames_of_kladml_are_left_out():
+    def users_code():
+        raise ValueError("theirs")
+
+    def as_kladml_would_call_it():
+        source = compile("def call(f):\n    f()\n", ExperimentAddress.parse.__code__.co_filename, "exec")
+        names = {}
+        exec(source, names)  # noqa: S102
+        names["call"](users_code)
+
+    text = user_traceback(raised(as_kladml_would_call_it))
+    assert "address.py" not in text
+    assert "in users_code" in text
+    assert text.endswith("ValueError: theirs\n")
+
+
+def test_frames_of_libraries_before_the_users_are_left_out_and_later_ones_kept():
+    def users_code(pairs):
+        return json.loads("{", object_pairs_hook=pairs)
+
+    error = raised(lambda: users_code(dict))
+    text = user_traceback(error)
+    assert text.index("in users_code") < text.index("decoder.py")
+
+
+def test_error_inside_kladml_alone_keeps_its_frames():
+    error = raised(lambda: ExperimentAddress.parse("a/b"))
+    error.__traceback__ = error.__traceback__.tb_next.tb_next  # without the frames of this test
+    assert "address.py" in user_traceback(error)
+
+
+def test_causes_are_shown_too():
+    def users_code():
+        try:
+            ExperimentAddress.parse("a/b")
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ValueError("theirs") from error
+
+    text = user_traceback(raised(users_code))
+    assert "AddressError: 'a/b' is no experiment address" in text
+    assert "direct cause" in text
+    assert "address.py" not in text
+
+
+def test_groups_are_trimmed_inside():
+    def users_code():
+        raise ExceptionGroup("both", [raised(lambda: ExperimentAddress.parse("a/b")), ValueError("x")])
+
+    text = user_traceback(raised(users_code))
+    assert "ValueError: x" in text
+    assert "address.py" not in text
