@@ -115,7 +115,7 @@ def _command(command: click.Command, name: str, parent: click.Context | None) ->
     yield f"```text\n{command.get_usage(context).removeprefix('Usage: ')}\n```"
     yield _prose(command.help or "")
     options = [parameter for parameter in command.get_params(context) if isinstance(parameter, click.Option)]
-    rows = [_option_row(option, context) for option in options if not option.hidden and option.name != "help"]
+    rows = [_option_row(option, context) for option in options if not (option.hidden or "--help" in option.opts)]
     if rows:
         yield _table(("Option", "Meaning"), rows)
     if command.epilog:
@@ -134,7 +134,7 @@ def _prose(text: str) -> str:
         if part.startswith("\b\n"):
             parts.append(f"```sh\n{textwrap.dedent(part[2:])}\n```")
         else:
-            parts.append(html.escape(part, quote=False))
+            parts.append(html.escape(part, quote=False).replace("*", r"\*"))
     return "\n\n".join(parts)
 
 

@@ -223,11 +223,19 @@ def test_closed_tracker_opens_again(tracker):
 
 
 def test_how_to_view_is_short_below_the_current_folder(tracker, database, tmp_path, monkeypatch):
+    monkeypatch.setattr("kladml_backends_local.tracker.find_spec", lambda name: name)
     monkeypatch.chdir(tmp_path)
     assert tracker.how_to_view("any") == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
     assert tracker.how_to_view("any") == f"mlflow ui --backend-store-uri sqlite:///{database.as_posix()}"
+
+
+def test_how_to_view_says_what_is_missing_to_run_it(tracker, tmp_path, monkeypatch):
+    monkeypatch.setattr("kladml_backends_local.tracker.find_spec", lambda _: None)
+    monkeypatch.chdir(tmp_path)
+    expected = "pip install mlflow && mlflow ui --backend-store-uri sqlite:///mlflow.db"
+    assert tracker.how_to_view("any") == expected
 
 
 def test_how_to_view_quotes_what_a_shell_would_split(tmp_path):

@@ -1,6 +1,5 @@
 """Making MLflow's SQLite database, whole, once, however many processes start at the same moment."""
 
-# mypy: untyped-calls-exclude="mlflow"
 from __future__ import annotations
 
 import re

@@ -1,6 +1,5 @@
 """Experiments and runs in an MLflow database on this machine."""
 
-# mypy: untyped-calls-exclude="mlflow"
 from __future__ import annotations
 
 import math

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -166,11 +167,12 @@ class LocalTracker(TrackerInterface):
         return self._store.history(run_id, key)
 
     def how_to_view(self, run_id: str) -> str:
-        """Return the command that shows the database in a browser."""
+        """Return the command that shows the database in a browser; mlflow-skinny does not bring the server it needs."""
         uri = self._uri
         if self.database.is_relative_to(Path.cwd()):
             uri = f"sqlite:///{self.database.relative_to(Path.cwd()).as_posix()}"
-        return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+        command = f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+        return command if find_spec("flask") else f"pip install mlflow && {command}"
 
     def _current(self) -> str:
         if self._run_id is None:

@@ -121,7 +121,7 @@ class TrackingServer:
 
     def _credentials(self) -> MlflowHostCreds:
         try:
-            credentials: MlflowHostCreds = get_default_host_creds(self.uri)  # type: ignore[no-untyped-call]
+            credentials: MlflowHostCreds = get_default_host_creds(self.uri)
         except MlflowException as error:
             problem = f"MLflow's own settings for {self.uri} cannot be used: {_one_line(str(error))}"
             raise TrackerError(problem, owner=OWNER, next_step="check the variables MLFLOW_TRACKING_*") from error
@@ -154,7 +154,7 @@ class TrackingServer:
 def _send(
     credentials: MlflowHostCreds, method: str, path: str, payload: Mapping[str, object], timeout: float
 ) -> Response:
-    response: Response = http_request(  # type: ignore[no-untyped-call]
+    response: Response = http_request(
         credentials,
         f"/api/2.0/mlflow/{path}",
         method,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from kladml.config import Unparsed
 from kladml.errors import CapabilityError
 from kladml.testing.backend import BackendContract
 
@@ -90,7 +91,9 @@ class ConfigContract(BackendContract):
         assert config.get(f"{section}.key") is None
 
     def test_entries(self, config: ConfigInterface, section: str) -> None:
-        """`entries` lists each leaf once, with the value that `get` gives and where it comes from.
+        """`entries` lists each leaf once, with where it comes from and the value that `get` gives.
+
+        Text of an environment variable may be `Unparsed` there, and `get` then gives what it parses to.
 
         A source that cannot list its entries says so; a run then asks it key by key.
         """
@@ -105,8 +108,12 @@ class ConfigContract(BackendContract):
         keys = [entry.key for entry in entries]
         assert len(keys) == len(set(keys))
         assert {entry.key: entry.value for entry in entries if entry.key in values} == values
-        assert [entry.key for entry in entries if config.get(entry.key, entries) != entry.value] == []
+        assert [entry.key for entry in entries if config.get(entry.key, entries) != _parsed(entry.value)] == []
         assert [entry.key for entry in entries if not _is_text(entry.origin)] == []
+
+
+def _parsed(value: Any) -> Any:
+    return value.parsed() if isinstance(value, Unparsed) else value
 
 
 def _is_text(value: object) -> bool:

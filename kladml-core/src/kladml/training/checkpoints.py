@@ -13,11 +13,13 @@ checkpoints/
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,6 @@ from kladml.errors import CheckpointError
 from kladml.log import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     import torch
@@ -38,6 +39,7 @@ MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 STATE = "state.json"
 BEST = "best.json"
+_ITEMS = "items of a mapping"
 
 log = get_logger(__name__)
 
@@ -77,7 +79,7 @@ class CheckpointStore:
 
         Args:
             checkpoint: What to keep.
-            step: Optimizer steps taken so far; a checkpoint of the same step is replaced.
+            step: Optimizer steps taken so far; a checkpoint of the same step is replaced once the new one is whole.
             is_best: Whether it is the best one so far.
 
         Returns:
@@ -86,7 +88,7 @@ class CheckpointStore:
         Raises:
             CheckpointError: It cannot be written.
         """
-        final = self.folder / f"step-{step:08d}"
+        final = self._free_name(step)
         temporary = self.folder / f".tmp-{step}-{secrets.token_hex(4)}"
         try:
             temporary.mkdir(parents=True)
@@ -99,24 +101,25 @@ class CheckpointStore:
             manifest = {file.name: {"size": file.stat().st_size, "sha256": _sha256(file)} for file in files}
             _write_json(temporary / MANIFEST, {"files": manifest})
             _fsync(temporary / MANIFEST)
-            if final.exists():
-                final.rename(self.folder / f".tmp-old-{secrets.token_hex(4)}")
+            _fsync(temporary)
             temporary.rename(final)
             _fsync(self.folder)
             if is_best:
                 self._point_best_to(final)
-        except (OSError, SafetensorError, TypeError) as error:
+        except (OSError, SafetensorError, TypeError, ValueError, KeyError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             problem = f"the checkpoint of step {step} cannot be written to {self.folder}: {error}"
-            raise CheckpointError(problem, next_step="free some space or choose another workspace") from error
-        self._prune()
+            on_disk = isinstance(error, OSError | SafetensorError)
+            hint = "free some space or choose another workspace" if on_disk else "keep tensors and plain values in states"
+            raise CheckpointError(problem, next_step=hint) from error
+        self._prune(final)
         return final
 
     def all(self) -> list[Path]:
         """Return the folders of all checkpoints, the oldest first."""
         if not self.folder.is_dir():
             return []
-        return sorted(path for path in self.folder.glob("step-*") if (path / MANIFEST).is_file())
+        return sorted((path for path in self.folder.glob("step-*") if (path / MANIFEST).is_file()), key=_age)
 
     def latest(self) -> Path | None:
         """Return the newest checkpoint that verifies; one that does not is reported and passed over."""
@@ -130,12 +133,26 @@ class CheckpointStore:
         return None
 
     def best(self) -> Path | None:
-        """Return the best checkpoint, or None if none was marked."""
-        try:
-            name = json.loads((self.folder / BEST).read_text(encoding="utf-8"))["checkpoint"]
-        except FileNotFoundError:
+        """Return the best checkpoint, or None if none was marked; a pointer to nothing is reported."""
+        file = self.folder / BEST
+        if not file.exists():
             return None
-        return self.folder / str(name)
+        try:
+            name = json.loads(file.read_text(encoding="utf-8"))["checkpoint"]
+        except (OSError, ValueError, KeyError, TypeError):
+            name = None
+        best = next((path for path in self.all() if path.name == name), None)
+        if best is None:
+            log.warning(f"{file} names no checkpoint; none counts as the best one")
+        return best
+
+    def _free_name(self, step: int) -> Path:
+        name = f"step-{step:08d}"
+        taken = sum(1 for _ in self.folder.glob(f"{name}*"))
+        while (self.folder / name).exists():
+            taken += 1
+            name = f"step-{step:08d}-{taken}"
+        return self.folder / name
 
     def _point_best_to(self, checkpoint: Path) -> None:
         temporary = self.folder / f".tmp-best-{secrets.token_hex(4)}"
@@ -144,11 +161,20 @@ class CheckpointStore:
         temporary.replace(self.folder / BEST)
         _fsync(self.folder)
 
-    def _prune(self) -> None:
+    def _prune(self, newest: Path) -> None:
+        """Remove what is superseded, old or unfinished, but neither the newest checkpoint nor the best one."""
+        others = [path for path in self.all() if path != newest]
+        replaced = [path for path in others if _age(path)[0] == _age(newest)[0]]
+        older = [path for path in others if path not in replaced]
         best = self.best()
-        old = [path for path in self.all()[: -self.keep_last] if path != best]
-        for path in (*old, *self.folder.glob(".tmp-*")):
+        for path in (*replaced, *older[: max(0, len(older) - self.keep_last + 1)]):
+            if path != best:
+                with contextlib.suppress(OSError):  # such as one that is open on Windows; the next save tries again
+                    path.rename(self.folder / f".tmp-old-{secrets.token_hex(4)}")
+        for path in self.folder.glob(".tmp-*"):
             shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def verify(path: Path) -> None:
@@ -159,8 +185,8 @@ def verify(path: Path) -> None:
     """
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["files"]
-        for name, expected in manifest.items():
-            file = path / name
+        for name in (MODEL, OPTIMIZER, STATE):
+            file, expected = path / name, manifest[name]
             if file.stat().st_size != expected["size"] or _sha256(file) != expected["sha256"]:
                 problem = f"the checkpoint {path} is damaged: {name} is not what was written"
                 raise CheckpointError(problem, next_step="use an older checkpoint")
@@ -176,8 +202,12 @@ def load(path: Path) -> Checkpoint:
         CheckpointError: It is absent, incomplete or damaged.
     """
     verify(path)
-    state = json.loads((path / STATE).read_text(encoding="utf-8"))
-    return Checkpoint(load_file(path / MODEL), load_file(path / OPTIMIZER), state)
+    try:
+        state = json.loads((path / STATE).read_text(encoding="utf-8"), object_hook=_mapping)
+        return Checkpoint(load_file(path / MODEL), load_file(path / OPTIMIZER), state)
+    except (OSError, ValueError, SafetensorError) as error:
+        problem = f"the checkpoint {path} cannot be read: {error}"
+        raise CheckpointError(problem, next_step="use an older checkpoint") from error
 
 
 def optimizer_content(state: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -203,16 +233,38 @@ def optimizer_state(tensors: Mapping[str, torch.Tensor], rest: Mapping[str, Any]
 
 def _contiguous(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return copies that share no memory, as safetensors requires."""
+    for name, tensor in tensors.items():
+        if not hasattr(tensor, "detach"):
+            message = f"{name} is a {type(tensor).__name__}, not a tensor"
+            raise TypeError(message)
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, default=_json_number), encoding="utf-8")
+    path.write_text(json.dumps(_plain(value), indent=1, default=_number), encoding="utf-8")
 
 
-def _json_number(value: Any) -> Any:
-    if hasattr(value, "tolist"):  # tensors and NumPy numbers in schedules and metrics
-        return value.tolist()
+def _plain(value: Any) -> Any:
+    """Return data with mappings as JSON can keep them: one whose keys are no text becomes a list of its items."""
+    if isinstance(value, Mapping):
+        if all(isinstance(key, str) for key in value):
+            return {key: _plain(inner) for key, inner in value.items()}
+        return {_ITEMS: [[key, _plain(inner)] for key, inner in value.items()]}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _mapping(value: dict[str, Any]) -> dict[Any, Any]:
+    return dict(value[_ITEMS]) if value.keys() == {_ITEMS} else value
+
+
+def _age(path: Path) -> tuple[int, ...]:
+    """Return the step of a checkpoint, and how many of the same step came before it."""
+    return tuple(int(part) for part in path.name.split("-")[1:] if part.isdecimal())
+
+
+def _number(value: Any) -> Any:
+    if getattr(value, "shape", None) == ():  # tensors and NumPy numbers in schedules and metrics
+        return value.item()
     message = f"{type(value).__name__} cannot be part of a checkpoint: {value!r}"
     raise TypeError(message)
 

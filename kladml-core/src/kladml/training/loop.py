@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kladml.training import checkpoints
 from kladml.training.callbacks import FitInfo, FitResult
+from kladml.training.fitting import uncompiled
 from kladml.training.monitor import Monitor, resolve_mode
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class FitLoop:
         self.fitting, self.train, self.val = fitting, train, val
         self.history: list[dict[str, float]] = []
         self.last_checkpoint: Path | None = None
+        self.best_checkpoint: Path | None = None
         stopping, saving = self.config.early_stopping, self.config.checkpoint
         default = "val_loss" if val is not None else "loss"
         stop_metric = stopping.monitor or default
@@ -116,6 +118,7 @@ class FitLoop:
             "metrics": self.history[-1] if self.history else {},
         }
         self.last_checkpoint = self.store.save(self.fitting.checkpoint(epoch, extra), step, is_best=is_best)
+        self.best_checkpoint = self.last_checkpoint if is_best else self.best_checkpoint
         for callback in self.callbacks:
             callback.on_checkpoint_saved(self.last_checkpoint, step, is_best=is_best)
 
@@ -130,9 +133,8 @@ class FitLoop:
         )
 
     def _result(self, *, stopped_early: bool) -> FitResult:
-        best = self.store.best() if self.store is not None else None
-        if self.config.checkpoint.restore_best and best is not None:
-            self.fitting.module.load_state_dict(checkpoints.load(best).model)
+        if self.config.checkpoint.restore_best and self.best_checkpoint is not None:
+            uncompiled(self.fitting.module).load_state_dict(checkpoints.load(self.best_checkpoint).model)
         return FitResult(
             metrics=self.history[-1],
             history=self.history,
@@ -140,6 +142,6 @@ class FitLoop:
             steps=self.fitting.plan.steps,
             stopped_early=stopped_early,
             best_epoch=self.best.best_epoch,
-            best_checkpoint=best,
+            best_checkpoint=self.best_checkpoint,
             last_checkpoint=self.last_checkpoint,
         )
