@@ -4,6 +4,8 @@ A page marks such a part with `<!-- generated: NAME -->` and `<!-- end of NAME -
 `tests/docs/test_generated.py` fails where a page says something else than the code.
 """
 
+# ruff: noqa: INP001 - a script, no package
+
 from __future__ import annotations
 
 import dataclasses
@@ -128,7 +130,7 @@ def _command(command: click.Command, name: str, parent: click.Context | None) ->
 
 
 def _prose(text: str) -> str:
-    """Return help text as Markdown; click keeps paragraphs after `\\b` as they are laid out, and so do we."""
+    """Return help text as Markdown; what click keeps as it is laid out becomes a code block."""
     parts = []
     for part in inspect.cleandoc(text).split("\n\n"):
         if part.startswith("\b\n"):
@@ -139,9 +141,8 @@ def _prose(text: str) -> str:
 
 
 def _option_row(option: click.Option, context: click.Context) -> tuple[str, str]:
-    record = option.get_help_record(context)
-    assert record is not None
-    return f"`{record[0]}`", record[1]
+    name, meaning = option.get_help_record(context) or (option.opts[0], "")
+    return f"`{name}`", meaning
 
 
 def _key_type(key: SchemaKey) -> str:

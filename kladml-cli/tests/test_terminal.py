@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kladml_cli.terminal import print_json, print_table, styled
 
@@ -63,3 +65,33 @@ def test_empty_table_is_nothing_on_a_pipe(capsys):
 def test_json_is_valid_whatever_the_values_are(capsys):
     print_json({"a": math.nan, "b": [math.inf, 1.5, True, None], "c": Path("x"), 1: ("ü",)})
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5, True, None], "c": "x", "1": ["ü"]}
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+
+
+@given(st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_json_comes_back_as_it_was_but_for_numbers_that_are_none(capsys, value):
+    def expected(part):
+        if isinstance(part, dict):
+            return {name: expected(inner) for name, inner in part.items()}
+        if isinstance(part, list):
+            return [expected(inner) for inner in part]
+        return None if isinstance(part, float) and not math.isfinite(part) else part
+
+    print_json(value)
+    assert json.loads(capsys.readouterr().out) == expected(value)
+
+
+@given(st.lists(st.tuples(st.text("ab-"), st.text("cd."), st.text("ef "))))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_columns_of_a_table_begin_where_all_cells_before_them_have_ended(capsys, rows):
+    print_table(("A", "B", "C"), rows)
+    second = max((len(row[0]) for row in rows), default=0) + 2
+    third = second + max((len(row[1]) for row in rows), default=0) + 2
+    lines = capsys.readouterr().out.split("\n")[:-1]
+    assert len(lines) == len(rows)
+    for line, row in zip(lines, rows, strict=True):
+        padded = line.ljust(third + len(row[2]))
+        assert (padded[:second].rstrip(), padded[second:third].rstrip(), padded[third:]) == row

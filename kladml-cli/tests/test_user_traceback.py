@@ -70,3 +70,25 @@ def test_groups_are_trimmed_inside():
     text = user_traceback(raised(users_code))
     assert "ValueError: x" in text
     assert "address.py" not in text
+
+
+def test_interrupt_shows_the_users_frames_alone():
+    def interrupted_library(_):
+        raise KeyboardInterrupt
+
+    def users_code():
+        return json.loads("{}", object_pairs_hook=interrupted_library)
+
+    text = user_traceback(raised(users_code))
+    assert "in users_code" in text
+    assert "decoder.py" not in text
+    assert text.endswith("\nKeyboardInterrupt\n")
+
+
+def test_interrupt_outside_of_the_users_code_shows_nothing():
+    library = compile("raise KeyboardInterrupt", json.decoder.__file__, "exec")
+    error = raised(lambda: exec(library))  # noqa: S102
+    last = error.__traceback__
+    while last.tb_next is not None:
+        last = last.tb_next
+    assert user_traceback(error.with_traceback(last)) == ""

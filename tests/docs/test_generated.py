@@ -51,9 +51,7 @@ def test_every_error_and_its_status_is_documented():
     text = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| `\w+` \| `(\d+)` \|", text, flags=re.MULTILINE))
     classes = [value for value in vars(errors).values() if inspect.isclass(value)]
-    assert rows == {
-        error.__name__: str(error.exit_code) for error in classes if issubclass(error, errors.KladMLError)
-    }
+    assert rows == {error.__name__: str(error.exit_code) for error in classes if issubclass(error, errors.KladMLError)}
 
 
 def test_every_exit_status_is_documented():

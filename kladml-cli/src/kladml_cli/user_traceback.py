@@ -15,22 +15,30 @@ import kladml_cli
 def user_traceback(error: BaseException) -> str:
     """Return the traceback of an error as text, from the user's first frame on and without KladML's own.
 
-    Where there is no frame of the user, those of libraries stay; where there is nothing else, all do.
+    Where there is no frame of the user, those of libraries stay; where there is nothing else, all do. Of an
+    interrupt, only the user's frames say something: which line of theirs was running, if any was.
     """
     report = TracebackException.from_exception(error, compact=True)
+    if isinstance(error, KeyboardInterrupt):
+        report.stack = StackSummary.from_list([frame for frame in report.stack if _is_the_users(frame)])
+        return "".join(report.format(chain=False)) if report.stack else ""
     _trim(report)
     return "".join(report.format())
 
 
 def _trim(report: TracebackException) -> None:
     kept = [frame for frame in report.stack if not _lies_in(frame, _our_folders())]
-    libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-    first = next((index for index, frame in enumerate(kept) if not _lies_in(frame, libraries)), 0)
+    first = next((index for index, frame in enumerate(kept) if _is_the_users(frame)), 0)
     if kept:
         report.stack = StackSummary.from_list(kept[first:])
     for inner in (report.__cause__, report.__context__, *(report.exceptions or ())):
         if inner is not None:
             _trim(inner)
+
+
+def _is_the_users(frame: FrameSummary) -> bool:
+    libraries = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return not _lies_in(frame, (*_our_folders(), *libraries))
 
 
 def _our_folders() -> tuple[str, ...]:

@@ -169,7 +169,7 @@ def test_hook_that_stops_the_run_is_status_8(train, workspace, install):
     install("budget", {("hooks", "budget"): "budget"}, {"budget": STOPPING_HOOK})
     line = one_error(train("-q"), 8)
     assert "the budget is spent (budget 1.0)" in line
-    assert "default/default/default@1 is marked FAILED" in line
+    assert "default/default/default@1 is marked KILLED" in line
 
 
 def test_signal_handler_is_put_back(train, workspace):
@@ -185,12 +185,11 @@ def test_error_in_the_model_keeps_its_traceback(train, kladml, workspace):
     outcome = train(model="model.py:Broken")
     assert outcome.status == 1
     trace = outcome.errors[outcome.errors.index("Traceback") :]
-    assert trace.splitlines() == [
+    assert [line for line in trace.splitlines() if line.strip(" ~^")] == [
         "Traceback (most recent call last):",
-        f'  File "{workspace / "model.py"}", line 35, in train',
+        f'  File "{workspace / "model.py"}", line 36, in train',
         "    return self._fail()",
-        "           ^^^^^^^^^^^^",
-        f'  File "{workspace / "model.py"}", line 38, in _fail',
+        f'  File "{workspace / "model.py"}", line 39, in _fail',
         '    raise ValueError("the weather is bad")',
         "ValueError: the weather is bad",
         "Error: ValueError: the weather is bad; run default/default/default@1 is marked FAILED",
@@ -321,7 +320,7 @@ def test_data_that_cannot_be_used(train, workspace, reference, parts):
         (("training.mixed_precision=fp16", "training.device=cpu"), ["fp16, which needs a GPU", "choose bf16 or no"]),
         (
             ("training.early_stopping.enabled=true", "training.early_stopping.monitor=val_f1"),
-            ["the monitored metric 'val_f1' is not produced by the model"],
+            ["the monitored metric 'val_f1' is not produced by the model", "is marked FAILED)"],
         ),
     ],
     ids=["fp16 on the CPU", "monitored metric that is not produced"],
@@ -330,7 +329,6 @@ def test_training_that_cannot_begin(train, net, settings, parts):
     flags = [word for setting in settings for word in ("--set", setting)]
     line = one_error(train("-q", "--val-data", "net.py:data", *flags, **net), 7)
     assert [part for part in parts if part not in line] == []
-    assert line.endswith("(run default/default/default@1 is marked FAILED)")
 
 
 def test_storage_that_refuses_is_said_before_the_first_epoch(train, workspace):

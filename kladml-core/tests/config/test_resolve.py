@@ -107,6 +107,12 @@ def test_a_misspelt_key_is_refused_with_the_nearest_right_one(override, nearest)
         overridden(override)
 
 
+def test_a_misspelt_variable_is_refused_with_the_nearest_right_variable():
+    environment = read_environment({"KLADML_TRAINING_MAX_EPOCHS": "3"})
+    with pytest.raises(UnknownKeyError, match=r"did you mean \$KLADML_TRAINING__MAX_EPOCHS\?"):
+        resolve(environment=environment)
+
+
 def test_a_misspelt_key_in_a_file_is_refused_with_file_and_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     files = from_text(tmp_path, "training:\n  max_epochs: 1\n  batchsize: 2\n")
@@ -176,6 +182,12 @@ def test_a_section_selects_names(override, names):
 
 def test_nothing_said_is_not_the_same_as_none():
     assert resolve().selected("tracker") is None
+
+
+def test_a_section_with_all_its_keys_commented_out_says_nothing(tmp_path):
+    files = from_text(tmp_path, "storage:\n  # use: s3\ntraining:\n  early_stopping:\n    # enabled: true\n")
+    assert resolve(files).run == resolve().run
+    assert resolve(files).selected("storage") is None
 
 
 def test_a_selection_of_something_else_is_refused():

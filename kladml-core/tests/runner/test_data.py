@@ -72,6 +72,13 @@ def test_a_pickled_array_is_refused(tmp_path):
         load(tmp_path, "d.npz")
 
 
+def test_a_single_array_is_no_archive(tmp_path):
+    with (tmp_path / "d.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(DataError, match="holds a single array"):
+        load(tmp_path, "d.npz")
+
+
 def test_a_file_with_other_arrays_says_which(tmp_path):
     np.savez(tmp_path / "d.npz", a=np.zeros(1), b=np.zeros(1), y=np.zeros(1))
     with pytest.raises(DataError, match="holds the arrays a, b, y"):

@@ -355,6 +355,30 @@ def test_what_was_saved_before_a_failure_is_kept(backends, data):
         backends.runner().run(FailsLater, data)
     stored_keys = backends.storage.list_files("kladml")
     assert any("checkpoint/step-00000002/model.safetensors" in key for key in stored_keys)
+    _, last = backends.publisher.messages[-1]
+    assert (last["event"], last["status"]) == ("run_ended", "FAILED")
+    assert {f"memory://kladml/{key}" for key in stored_keys} == set(last["artifacts"].values())
+
+
+def test_a_second_interrupt_while_storing_still_marks_the_run(backends, model_class, data):
+    class Interrupted(MemoryStorage):
+        def upload_file(self, local_path, bucket, key):
+            raise KeyboardInterrupt
+
+    runner = backends.runner(storage=Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(raising(KeyboardInterrupt(), model_class), data)
+    assert backends.catalog.list_runs()[0].status == "KILLED"
+
+
+def test_metrics_are_those_of_the_weights_that_were_kept(backends, data):
+    training = {"max_epochs": 6, "optimizer": {"lr": 2.0}, "checkpoint": {"restore_best": True}}
+    result = backends.runner().run(
+        Linear, (data[0], data[1][:, None]), (data[0], data[1][:, None]), loss="mse", training=training
+    )
+    history = dict(backends.tracker.metric_history(result.run_id, "val_loss"))
+    assert len(history) == 6
+    assert result.metrics["val_loss"] == min(history.values()) == pytest.approx(result.metrics["eval_loss"])
 
 
 class Hooks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -15,7 +14,7 @@ from kladml.training import TrainerCallback, UniversalTrainer
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread():
     """Sums in one order: the tests below compare bit by bit, and share the machine with others."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -24,7 +23,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def double() -> Iterator[None]:
+def double():
     """64 bit floats as torch's default, for comparisons of what is equal only up to rounding."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)

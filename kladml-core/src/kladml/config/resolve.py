@@ -126,7 +126,8 @@ def resolve(
     plain, profiles = split_profiles(files)
     entries: dict[str, ConfigEntry] = {}
     for entry in (*plain, *pick_profile(profiles, profile), *environment, *overrides):
-        _put(entries, _section_shorthand(entry))
+        if not _is_empty_section(entry):
+            _put(entries, _section_shorthand(entry))
     known = [*schema_keys(RunConfig), *(f"{kind}.use" for kind in BACKEND_SECTIONS)]
     for entry in entries.values():
         section, _, rest = entry.key.partition(".")
@@ -148,6 +149,13 @@ def _put(entries: dict[str, ConfigEntry], entry: ConfigEntry) -> None:
             del entries[key]
     entries.pop(entry.key, None)
     entries[entry.key] = entry
+
+
+def _is_empty_section(entry: ConfigEntry) -> bool:
+    """Tell whether an entry is a section whose keys are all commented out, which says nothing."""
+    if entry.value is not None:
+        return False
+    return entry.key in BACKEND_SECTIONS or any(key.startswith(f"{entry.key}.") for key in schema_keys(RunConfig))
 
 
 def _section_shorthand(entry: ConfigEntry) -> ConfigEntry:

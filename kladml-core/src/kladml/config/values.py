@@ -6,6 +6,7 @@ import dataclasses
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from kladml.config.environment import PREFIX
 from kladml.config.fields import SchemaKey, schema_keys
 from kladml.config.secrets import is_secret_key, redact_text
 from kladml.config.yaml_file import Unparsed
@@ -50,7 +51,7 @@ def build(schema: type[Any], entries: Iterable[ConfigEntry], *, prefix: str = ""
     for key in keys.values():
         if key.default is dataclasses.MISSING and key.key not in given:
             problem = f"the setting {key.key} ({key.type_name}) is missing"
-            variable = f"$KLADML_{key.key.upper().replace('.', '__')}"
+            variable = _variable(key.key)
             raise MissingSettingError(
                 problem, owner=owner, next_step=f"give it in kladml.yaml, as {variable} or with --set {key.key}=…"
             )
@@ -64,8 +65,13 @@ def unknown_key(entry: ConfigEntry, known: Sequence[str], owner: str | None = No
         tails = {key.rpartition(".")[2]: key for key in known}
         close = [tails[name] for name in get_close_matches(entry.key.rpartition(".")[2], tails, n=1, cutoff=0.8)]
     problem = f"{entry.origin}: unknown key {entry.key}"
-    step = f"did you mean {close[0]}?" if close else "kladml config show lists all keys"
+    right = [_variable(key) if entry.origin.startswith("$") else key for key in close]
+    step = f"did you mean {right[0]}?" if right else "kladml config show lists all keys"
     return UnknownKeyError(problem, owner=owner, next_step=step)
+
+
+def _variable(key: str) -> str:
+    return f"${PREFIX}{key.upper().replace('.', '__')}"
 
 
 def _find(entry: ConfigEntry, keys: dict[str, SchemaKey], owner: str | None) -> SchemaKey:

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def load_data(reference: str, folders: Sequence[Path], *, key: str, target: str,
         raise DataError(problem, next_step=f"it was looked for in {looked}")
     try:
         return _read(path, target)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         problem = f"{key} {path} cannot be read: {error}"
         raise DataError(problem, next_step="check the file") from error
 
@@ -72,8 +73,14 @@ def _read(path: Path, target: str) -> tuple[Any, Any]:
         except SafetensorError as error:
             raise ValueError(str(error)) from error
     else:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        # Opened here, since NumPy leaves it open when it is no archive.
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                problem = f"{path} holds a single array and no archive of arrays"
+                raise DataError(problem, next_step="write it with numpy.savez")
+            with file:
+                arrays = dict(file)
     inputs = [name for name in arrays if name != target]
     if target not in arrays or len(inputs) != 1:
         problem = f"{path} holds the arrays {', '.join(arrays)}, where one and the targets '{target}' are expected"

@@ -37,6 +37,7 @@ class RunEvents(TrainerCallback):
         self._selected = selected
         self._announced = False
         self._recorded: dict[str, float] = {}
+        self._of_epochs: set[str] = set()
         self._began = time.monotonic()
 
     def run_started(self) -> None:
@@ -50,8 +51,9 @@ class RunEvents(TrainerCallback):
         self._trackers.call("log_metrics", numbers, step)
 
     def log_final_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Record metrics that a model returns, but for those whose last recorded value is the same."""
-        new = {name: value for name, value in metrics.items() if self._recorded.get(name) != value}
+        """Record metrics that a model returns, but for those of epochs and those recorded last with that value."""
+        others = {name: value for name, value in metrics.items() if name not in self._of_epochs}
+        new = {name: value for name, value in others.items() if self._recorded.get(name) != value}
         if new:
             self.log_metrics(new, None)
 
@@ -65,6 +67,7 @@ class RunEvents(TrainerCallback):
 
     def on_epoch_ended(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
         """Record, publish and call hooks, in this order, so that what a hook reads is there."""
+        self._of_epochs.update(metrics)
         self.log_metrics(metrics, epoch)
         self._trackers.call("flush")
         self._publish("epoch_ended", epoch=epoch, step=step, metrics=dict(metrics))

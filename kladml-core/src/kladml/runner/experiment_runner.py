@@ -120,13 +120,13 @@ class ExperimentRunner:
             model_arguments=model_arguments,
             training=training,
         )
-        config = self._load_configuration(workspace, values)
+        config, source = self._load_configuration(workspace, values)
         model_class, loss = self._find_model(config, workspace, model_class, loss)
         train_data, val_data = self._find_data(config, workspace, train_data, val_data)
         backends = self._select_backends(config, workspace)
         try:
             backends.check()
-            session = self._start_tracking(config, backends, workspace, train_data)
+            session = self._start_tracking(config, backends, workspace, train_data, source=source)
             try:
                 session.start()
                 model = self._build_model(session, model_class, model_arguments, loss)
@@ -136,8 +136,11 @@ class ExperimentRunner:
             except BaseException as error:
                 asked_for = isinstance(error, StopRun) or not isinstance(error, Exception)
                 status = "KILLED" if asked_for else "FAILED"
-                session.keep_what_there_is(status, error)
-                session.end(status, {}, {})
+                artifacts = {}
+                try:
+                    artifacts = session.keep_what_there_is(status, error)
+                finally:  # also when a second interrupt cuts the storing short
+                    session.end(status, {}, artifacts)
                 raise
             how_to_view = session.end("FINISHED", metrics, artifacts)
         finally:
@@ -145,17 +148,18 @@ class ExperimentRunner:
         warnings = [*backends.trackers.warnings(), *backends.publishers.warnings()]
         return RunResult(session.run_id, session.address, "FINISHED", metrics, artifacts, how_to_view, warnings, model)
 
-    def _load_configuration(self, workspace: Workspace, values: Mapping[str, Any]) -> ResolvedConfig:
-        """Step 1: resolve the layers, with the arguments of `run` on top."""
+    def _load_configuration(self, workspace: Workspace, values: Mapping[str, Any]) -> tuple[ResolvedConfig, str]:
+        """Step 1: resolve the layers, with the arguments of `run` on top; also say what the source is."""
         arguments = [entry for entry in flatten(values, "run()") if entry.value != {}]
-        source, _ = open_source(self._config, self._registry, workspace)
+        source, label = open_source(self._config, self._registry, workspace)
         try:
-            return load_configuration(
+            config = load_configuration(
                 source, file=self._config_file, overrides=[*self._overrides, *arguments], profile=self._profile
             )
         finally:
             if source is not None and source is not self._config:
                 source.close()
+        return config, label
 
     def _find_model(
         self, config: ResolvedConfig, workspace: Workspace, model_class: Any, loss: Any
@@ -203,7 +207,7 @@ class ExperimentRunner:
         return Backends.of({kind: selector.select(kind, argument) for kind, argument in self._arguments.items()})
 
     def _start_tracking(
-        self, config: ResolvedConfig, backends: Backends, workspace: Workspace, train_data: Any
+        self, config: ResolvedConfig, backends: Backends, workspace: Workspace, train_data: Any, *, source: str
     ) -> RunSession:
         """Step 2: register the run on the trackers and in the catalog."""
         run = config.run
@@ -218,6 +222,7 @@ class ExperimentRunner:
             hooks=hooks,
             data_fingerprint=fingerprint(train_data),
             code=code,
+            source=source,
         )
 
     @staticmethod

@@ -16,20 +16,19 @@ if TYPE_CHECKING:
 
     from kladml.config import ResolvedConfig
     from kladml.interfaces import RunAddress
-    from kladml.runner.selection import Selected
 
 _GIT_SECONDS = 5.0
 
 
 def tags(
-    address: RunAddress, config: ResolvedConfig, selected: Iterable[Selected], data_fingerprint: str | None, code: Path
+    address: RunAddress, config: ResolvedConfig, selected: Iterable[str], data_fingerprint: str | None, code: Path
 ) -> dict[str, str]:
     """Return the tags of a run.
 
     Args:
         address: Where the run stands.
         config: Its configuration.
-        selected: Its backends.
+        selected: Its backends and its configuration source, as people read them.
         data_fingerprint: Fingerprint of the training data, or None where it cannot be had.
         code: A folder of the user's code, whose Git revision is noted.
     """
@@ -44,7 +43,7 @@ def tags(
         "kladml.config_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "kladml.data_fingerprint": data_fingerprint or "unknown (the data is not in memory)",
         "kladml.seed": str(config.run.training.seed),
-        "kladml.plugins": ", ".join(str(item) for item in selected),
+        "kladml.plugins": ", ".join(selected),
     }
 
 

@@ -98,6 +98,7 @@ class RunSession:
         hooks: The lifecycle hooks.
         data_fingerprint: Fingerprint of the training data, or None.
         code: Folder of the user's code.
+        source: The configuration source, as people read it.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class RunSession:
         hooks: LifecycleHooks,
         data_fingerprint: str | None,
         code: Path,
+        source: str,
     ) -> None:
         self.config = config
         self.backends = backends
@@ -120,13 +122,13 @@ class RunSession:
         except BaseException:
             backends.trackers.call("end_run", "FAILED", always=True)
             raise
-        self.tags = tags(self.address, config, backends.all(), data_fingerprint, code)
+        selected = [*(str(item) for item in backends.all()), f"config {source}"]
+        self.tags = tags(self.address, config, selected, data_fingerprint, code)
         info = RunInfo(str(self.address), self.run_id, backends.names(), self.tags)
-        selected = [str(item) for item in backends.all()]
         self.events = RunEvents(info, backends.trackers, backends.publishers, hooks, selected)
         folder = workspace.state / "runs" / self.address.path
         self.files = RunFiles(folder, backends.storage, config.run.artifacts.bucket)
-        log.info(f"run {self.address} with {', '.join(selected) or 'no backend'}")
+        log.info(f"run {self.address} with {', '.join(selected)}")
 
     def start(self) -> None:
         """Record parameters and tags, write the configuration, and call the hooks."""
@@ -156,16 +158,21 @@ class RunSession:
         self.backends.trackers.call("set_tags", {f"kladml.artifact.{name}": uri for name, uri in artifacts.items()})
         return artifacts
 
-    def keep_what_there_is(self, status: str, error: BaseException) -> None:
-        """After a failure, store the configuration, the record and the newest checkpoint, if that is possible."""
+    def keep_what_there_is(self, status: str, error: BaseException) -> dict[str, str]:
+        """After a failure, store the configuration, the record and the newest checkpoint, if that is possible.
+
+        Returns:
+            The URIs of what was stored, by name.
+        """
         if isinstance(error, StorageError):  # storing is what failed, and the files are kept locally
-            return
+            return {}
         try:
             checkpoints = sorted(self.files.checkpoints.glob("step-*"))
             self.files.write_checkpoint(checkpoints[-1] if checkpoints else None)
-            self.store({}, status, error)
+            return self.store({}, status, error)
         except Exception as trouble:  # noqa: BLE001 - the first error is the one to report
             log.warning(f"{trouble}")
+            return {}
 
     def end(self, status: str, metrics: dict[str, float], artifacts: dict[str, str]) -> list[str]:
         """Say how the run ended, everywhere; return how to look at it."""

@@ -15,7 +15,7 @@ class FitInfo:
     """What is known before the first step.
 
     Attributes:
-        max_epochs: Passes over the data at most.
+        max_epochs: Passes over the data at most, the last one perhaps cut short by `max_steps`.
         steps_per_epoch: Optimizer steps in a pass, or None when the data has no length.
         device: Where the model trains, such as `cpu` or `cuda:0`.
         mixed_precision: `no`, `fp16` or `bf16`.
@@ -34,7 +34,7 @@ class FitResult:
     """How a training ended.
 
     Attributes:
-        metrics: Metrics of the last epoch.
+        metrics: Metrics of the epoch that the weights are of: the last one, or the best one if it was restored.
         history: Metrics of every epoch, the first epoch first.
         epochs: Epochs that were completed.
         steps: Optimizer steps that were taken.

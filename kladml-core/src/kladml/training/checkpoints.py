@@ -17,6 +17,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -110,15 +111,15 @@ class CheckpointStore:
             shutil.rmtree(temporary, ignore_errors=True)
             problem = f"the checkpoint of step {step} cannot be written to {self.folder}: {error}"
             on_disk = isinstance(error, OSError | SafetensorError)
-            hint = "free some space or choose another workspace" if on_disk else "keep tensors and plain values in states"
+            hint = (
+                "free some space or choose another workspace" if on_disk else "keep tensors and plain values in states"
+            )
             raise CheckpointError(problem, next_step=hint) from error
         self._prune(final)
         return final
 
     def all(self) -> list[Path]:
         """Return the folders of all checkpoints, the oldest first."""
-        if not self.folder.is_dir():
-            return []
         return sorted((path for path in self.folder.glob("step-*") if (path / MANIFEST).is_file()), key=_age)
 
     def latest(self) -> Path | None:
@@ -147,12 +148,8 @@ class CheckpointStore:
         return best
 
     def _free_name(self, step: int) -> Path:
-        name = f"step-{step:08d}"
-        taken = sum(1 for _ in self.folder.glob(f"{name}*"))
-        while (self.folder / name).exists():
-            taken += 1
-            name = f"step-{step:08d}-{taken}"
-        return self.folder / name
+        same_step = [age[1] for path in self.folder.glob("step-*") if (age := _age(path))[0] == step]
+        return self.folder / (f"step-{step:08d}-{max(same_step) + 1}" if same_step else f"step-{step:08d}")
 
     def _point_best_to(self, checkpoint: Path) -> None:
         temporary = self.folder / f".tmp-best-{secrets.token_hex(4)}"
@@ -205,7 +202,7 @@ def load(path: Path) -> Checkpoint:
     try:
         state = json.loads((path / STATE).read_text(encoding="utf-8"), object_hook=_mapping)
         return Checkpoint(load_file(path / MODEL), load_file(path / OPTIMIZER), state)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
         problem = f"the checkpoint {path} cannot be read: {error}"
         raise CheckpointError(problem, next_step="use an older checkpoint") from error
 
@@ -257,9 +254,10 @@ def _mapping(value: dict[str, Any]) -> dict[Any, Any]:
     return dict(value[_ITEMS]) if value.keys() == {_ITEMS} else value
 
 
-def _age(path: Path) -> tuple[int, ...]:
+def _age(path: Path) -> tuple[int, int]:
     """Return the step of a checkpoint, and how many of the same step came before it."""
-    return tuple(int(part) for part in path.name.split("-")[1:] if part.isdecimal())
+    found = re.fullmatch(r"step-(\d+)(?:-(\d+))?", path.name)
+    return (int(found[1]), int(found[2] or 0)) if found else (-1, 0)
 
 
 def _number(value: Any) -> Any:

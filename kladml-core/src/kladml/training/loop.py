@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from kladml.errors import TrainingError
 from kladml.training import checkpoints
 from kladml.training.callbacks import FitInfo, FitResult
 from kladml.training.fitting import uncompiled
@@ -52,7 +54,9 @@ class FitLoop:
         stop_metric = stopping.monitor or default
         best_metric = saving.monitor or (stop_metric if stopping.enabled else default)
         best_mode = stopping.mode if saving.monitor is None and stopping.enabled else saving.mode
-        self.best = Monitor(best_metric, resolve_mode(best_mode, best_metric, "training.checkpoint.mode"))
+        best_mode = resolve_mode(best_mode, best_metric, "training.checkpoint.mode")
+        self.best = Monitor(best_metric, best_mode)
+        fitting.optimization.check_watched(best_metric, best_mode)
         self.stopping: Monitor | None = None
         if stopping.enabled:
             mode = resolve_mode(stopping.mode, stop_metric, "training.early_stopping.mode")
@@ -81,7 +85,10 @@ class FitLoop:
         return self._result(stopped_early=stopped_early)
 
     def _check_monitored(self) -> None:
-        """Find out from one validation batch, before an epoch is spent, that a metric is not produced."""
+        """Find out before an epoch is spent what cannot be: from one validation batch, that a metric is missing."""
+        if self.config.checkpoint.restore_best and self.store is None:
+            problem = "training.checkpoint.restore_best is set, and no checkpoints are kept"
+            raise TrainingError(problem, next_step="enable checkpoints and give the trainer a checkpoint_dir")
         monitored = [monitor for monitor in (self.best, self.stopping) if monitor is not None]
         wanted = [monitor for monitor in monitored if monitor.metric.startswith("val_")]
         if not any(monitor.metric != "val_loss" for monitor in wanted) and self.val is not None:
@@ -123,20 +130,25 @@ class FitLoop:
             callback.on_checkpoint_saved(self.last_checkpoint, step, is_best=is_best)
 
     def _info(self) -> FitInfo:
-        batches = self.train.batches_per_epoch()
+        batches, epochs, most = self.train.batches_per_epoch(), self.config.max_epochs, self.config.max_steps
+        steps = None if batches is None else math.ceil(batches / self.config.gradient_accumulation_steps)
+        if steps and most is not None:
+            epochs, steps = min(epochs, math.ceil(most / steps)), min(steps, most)
         return FitInfo(
-            max_epochs=self.config.max_epochs,
-            steps_per_epoch=None if batches is None else -(-batches // self.config.gradient_accumulation_steps),
+            max_epochs=epochs,
+            steps_per_epoch=steps,
             device=str(self.fitting.accelerator.device),
             mixed_precision=self.config.mixed_precision,
             parameters=sum(p.numel() for p in self.fitting.plan.parameters),
         )
 
     def _result(self, *, stopped_early: bool) -> FitResult:
+        metrics = self.history[-1]
         if self.config.checkpoint.restore_best and self.best_checkpoint is not None:
+            metrics = self.history[(self.best.best_epoch or len(self.history)) - 1]
             uncompiled(self.fitting.module).load_state_dict(checkpoints.load(self.best_checkpoint).model)
         return FitResult(
-            metrics=self.history[-1],
+            metrics=metrics,
             history=self.history,
             epochs=len(self.history),
             steps=self.fitting.plan.steps,

@@ -26,7 +26,7 @@ def resolve_loss(loss: str | Loss | type[nn.Module] | None) -> Loss | None:
             or without the ending `_loss`.
 
     Raises:
-        ModelContractError: There is no such name.
+        ModelContractError: There is no such name, or it is no function.
     """
     if loss is None:
         return None
@@ -37,9 +37,11 @@ def resolve_loss(loss: str | Loss | type[nn.Module] | None) -> Loss | None:
                 return cast("Loss", found)
         problem = f"there is no loss named '{loss}' in torch.nn.functional"
         raise ModelContractError(problem, next_step="write a name such as cross_entropy or mse, or module:function")
-    if isinstance(loss, type):
-        return cast("Loss", loss())
-    return loss
+    built: object = loss() if isinstance(loss, type) else loss
+    if not callable(built):
+        problem = f"the loss is a {type(built).__name__}, which cannot be called"
+        raise ModelContractError(problem, next_step="pass a function of output and target, or the name of a loss")
+    return cast("Loss", built)
 
 
 class StepModule(nn.Module):
@@ -87,7 +89,7 @@ class StepModule(nn.Module):
             raise ModelContractError(problem, next_step="give train_data=(X, y), or define training_step")
         inputs, target = batch
         output = self.module(inputs)
-        if target.is_floating_point() and output.shape != target.shape:
+        if self._would_broadcast(output, target):
             problem = (
                 f"the output of {type(self.module).__name__} has shape {tuple(output.shape)} and the target "
                 f"{tuple(target.shape)}, which a loss would broadcast to a wrong result"
@@ -100,9 +102,23 @@ class StepModule(nn.Module):
             metrics["accuracy"] = (output.detach().argmax(1) == target).float().mean()
         return loss, metrics
 
+    def _would_broadcast(self, output: Any, target: Any) -> bool:
+        """Tell whether the loss would stretch one of them to the other's shape and be silent about it.
 
-def _is_classification(output: torch.Tensor, target: torch.Tensor) -> bool:
+        A loss of torch with real targets wants equal shapes. A function of the user's own, and one with class
+        numbers, may want others, but none wants (n, 1) with (n,).
+        """
+        if not (isinstance(output, torch.Tensor) and isinstance(target, torch.Tensor)) or output.shape == target.shape:
+            return False
+        if target.is_floating_point() and getattr(self.loss, "__module__", "").startswith("torch"):
+            return True
+        return [size for size in output.shape if size != 1] == [size for size in target.shape if size != 1]
+
+
+def _is_classification(output: Any, target: Any) -> bool:
     """Tell whether the output holds scores of classes, shape (n, classes), and the target their numbers, (n,)."""
+    if not (isinstance(output, torch.Tensor) and isinstance(target, torch.Tensor)):
+        return False
     scores = output.dim() == 2 and output.shape[1] > 1  # noqa: PLR2004 - (n, classes)
     return scores and target.dim() == 1 and not target.is_floating_point()
 
@@ -127,7 +143,11 @@ def _loss_and_metrics(result: Any, model: str) -> tuple[torch.Tensor, dict[str, 
         raise TrainingError(problem, next_step="return the mean loss over the batch")
     metrics = {}
     for name, value in values.items():
-        scalar = value.detach() if isinstance(value, torch.Tensor) else torch.as_tensor(float(value))
+        try:
+            scalar = torch.as_tensor(value if hasattr(value, "shape") else float(value)).detach()
+        except (TypeError, ValueError, RuntimeError) as error:
+            problem = f"the metric '{name}' of {model} is a {type(value).__name__}, not a number"
+            raise TrainingError(problem, next_step="return its mean over the batch") from error
         if scalar.numel() != 1:
             problem = f"the metric '{name}' of {model} has shape {tuple(scalar.shape)}"
             raise TrainingError(problem, next_step="return its mean over the batch")

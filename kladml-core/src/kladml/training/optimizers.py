@@ -36,6 +36,17 @@ class Optimization:
     interval: str = "epoch"
     monitor: str | None = None
 
+    def check_watched(self, metric: str, mode: str) -> None:
+        """Check that a `ReduceLROnPlateau` without a metric of its own judges the trainer's one the right way round.
+
+        Raises:
+            WrongTypeError: It takes for worse what is better.
+        """
+        plateau = self.scheduler
+        if isinstance(plateau, lr_scheduler.ReduceLROnPlateau) and self.monitor is None and plateau.mode != mode:
+            problem = f"ReduceLROnPlateau has the mode {plateau.mode}, and the best '{metric}' is its {mode}imum"
+            raise WrongTypeError(problem, next_step=f"set the scheduler's argument mode to {mode}")
+
     def end_of_step(self) -> None:
         """Advance a schedule that counts optimizer steps."""
         if self.scheduler is not None and self.interval == "step":
@@ -66,13 +77,24 @@ def build_optimization(module: nn.Module, config: TrainingConfig) -> Optimizatio
         WrongTypeError: The configuration names no optimizer or scheduler of torch, or arguments it lacks.
     """
     if callable(getattr(module, "configure_optimizers", None)):
-        return _from_model(module.configure_optimizers(), module)  # type: ignore[operator]
+        return _checked(_from_model(module.configure_optimizers(), module))  # type: ignore[operator]
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if not parameters:
         problem = f"{type(module).__name__} has no parameters that could be trained"
         raise ModelContractError(problem, next_step="give it parameters that require gradients")
     optimizer = _named_optimizer(config.optimizer, parameters)
-    return Optimization(optimizer, _named_scheduler(config.scheduler, optimizer), config.scheduler.interval)
+    scheduler = _named_scheduler(config.scheduler, optimizer)
+    return _checked(Optimization(optimizer, scheduler, config.scheduler.interval))
+
+
+def _checked(optimization: Optimization) -> Optimization:
+    if isinstance(optimization.optimizer, torch.optim.LBFGS):
+        problem = "LBFGS computes the loss several times in a step, which the trainer does not"
+        raise WrongTypeError(problem, next_step="choose another optimizer")
+    if isinstance(optimization.scheduler, lr_scheduler.ReduceLROnPlateau) and optimization.interval == "step":
+        problem = "ReduceLROnPlateau watches the metrics of an epoch and cannot step with the optimizer"
+        raise WrongTypeError(problem, next_step="set its interval to epoch")
+    return optimization
 
 
 def _from_model(returned: Any, module: nn.Module) -> Optimization:
@@ -112,13 +134,14 @@ def _class_named(name: str, module: ModuleType, base: type[Any], key: str) -> ty
     classes = {
         attribute.lower(): value
         for attribute, value in vars(module).items()
-        if inspect.isclass(value) and issubclass(value, base) and value is not base
+        if inspect.isclass(value) and issubclass(value, base) and value is not base and not attribute.startswith("_")
     }
     if name.lower() in classes:
         return classes[name.lower()]
     close = get_close_matches(name.lower(), classes, n=1)
     problem = f"{key} '{name}' is not in {module.__name__}"
-    step = f"did you mean {classes[close[0]].__name__}?" if close else f"choose one of {', '.join(sorted(classes))}"
+    names = ", ".join(sorted(found.__name__ for found in classes.values()))
+    step = f"did you mean {classes[close[0]].__name__}?" if close else f"choose one of {names}"
     raise WrongTypeError(problem, next_step=step)
 
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import send_to_device
 
+from kladml.config.fields import schema_keys
 from kladml.config.schema import TrainingConfig
-from kladml.errors import DataError
+from kladml.errors import CheckpointError, DataError, WrongTypeError
 from kladml.training import checkpoints
 from kladml.training.batches import batch_source
 from kladml.training.checkpoints import CheckpointStore
-from kladml.training.fitting import Fitting, evaluate, evaluation_mode
+from kladml.training.fitting import Fitting, evaluate, evaluation_mode, uncompiled
 from kladml.training.loop import FitLoop
 from kladml.training.objective import StepModule, resolve_loss
 from kladml.training.seeding import seed_everything
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from torch import nn
 
@@ -45,20 +47,24 @@ class UniversalTrainer:
         config: How to train.
         checkpoint_dir: Where checkpoints go; without it none are saved.
         callbacks: What is told of the training's progress.
+
+    Raises:
+        WrongTypeError: A value of the configuration is out of range.
     """
 
     def __init__(
         self,
         config: TrainingConfig | None = None,
         *,
-        checkpoint_dir: Path | None = None,
+        checkpoint_dir: str | Path | None = None,
         callbacks: Iterable[TrainerCallback] = (),
     ) -> None:
         self.config = config or TrainingConfig()
+        _check(self.config)
         self.callbacks = list(callbacks)
         self._store = None
         if checkpoint_dir is not None and self.config.checkpoint.enabled:
-            self._store = CheckpointStore(checkpoint_dir, keep_last=self.config.checkpoint.keep_last)
+            self._store = CheckpointStore(Path(checkpoint_dir), keep_last=self.config.checkpoint.keep_last)
 
     def fit(
         self, module: nn.Module, train_data: Any, val_data: Any = None, *, loss: str | Loss | None = None
@@ -95,12 +101,21 @@ class UniversalTrainer:
         return result
 
     def validate(self, module: nn.Module, data: Any, *, loss: str | Loss | None = None) -> dict[str, float]:
-        """Return the sample-weighted means of a module's loss and metrics over data, by name without prefix."""
+        """Return the sample-weighted means of a module's loss and metrics over data, by name without prefix.
+
+        Raises:
+            DataError: There is no data.
+            ModelContractError: The module has neither a step nor a loss.
+        """
         step_module = StepModule(module, resolve_loss(loss))
         device = _device_of(module)
         source = self._source(data, "data", shuffle=False)
         batches = (send_to_device(batch, device) for batch in source.epoch(1))
-        return evaluate(step_module, batches, mode_of=module)
+        metrics = evaluate(step_module, batches, mode_of=module)
+        if not metrics:
+            problem = "there is nothing to validate on"
+            raise DataError(problem, next_step="give at least one sample")
+        return metrics
 
     def predict(self, module: nn.Module, inputs: Any) -> torch.Tensor:
         """Return a module's output for inputs, joined over batches, on the CPU.
@@ -114,7 +129,7 @@ class UniversalTrainer:
         """
         device = _device_of(module)
         source = self._source(inputs, "inputs", shuffle=False)
-        with evaluation_mode(module), torch.inference_mode():
+        with evaluation_mode(module), torch.no_grad():
             outputs = [module(send_to_device(batch, device)).cpu() for batch in source.epoch(1)]
         if not outputs:
             problem = "there is nothing to predict from"
@@ -125,9 +140,14 @@ class UniversalTrainer:
         """Put the weights of a checkpoint into a module, after verifying it.
 
         Raises:
-            CheckpointError: The checkpoint is absent, incomplete or damaged.
+            CheckpointError: The checkpoint is absent, incomplete or damaged, or holds another module's weights.
         """
-        module.load_state_dict(checkpoints.load(checkpoint).model)
+        weights = checkpoints.load(checkpoint).model
+        try:
+            uncompiled(module).load_state_dict(weights)
+        except RuntimeError as error:
+            problem = f"the checkpoint {checkpoint} does not fit {type(module).__name__}: {error}"
+            raise CheckpointError(problem, next_step="build the module as it was when it was saved") from error
 
     def _source(self, data: Any, name: str, *, shuffle: bool) -> BatchSource:
         return batch_source(
@@ -143,3 +163,13 @@ class UniversalTrainer:
 def _device_of(module: nn.Module) -> torch.device:
     parameter = next(module.parameters(), None)
     return torch.device("cpu") if parameter is None else parameter.device
+
+
+def _check(config: TrainingConfig) -> None:
+    """Check the bounds of a configuration that was made in Python, as those from files are."""
+    for key in schema_keys(TrainingConfig).values():
+        value = reduce(getattr, key.key.split("."), config)
+        complaint = key.complaint(value)
+        if complaint is not None:
+            problem = f"training.{key.key} {complaint}, not {value!r}"
+            raise WrongTypeError(problem, next_step=f"what it is: {key.doc}")
