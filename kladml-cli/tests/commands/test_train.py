@@ -107,7 +107,7 @@ def test_profile_is_applied(kladml, train, workspace):
 def test_everything_can_be_switched_off(train, workspace):
     outcome = train("--storage", "none", "--publisher", "none", "--catalog", "none")
     assert outcome.status == 0
-    assert "with no backend" in outcome.errors
+    assert "with config yaml" in outcome.errors
     assert not (workspace / "data").exists()
 
 

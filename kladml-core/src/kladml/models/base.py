@@ -19,6 +19,8 @@ class BaseModel(ABC):
     A complete model:
 
     ```python
+    from pathlib import Path
+
     import numpy as np
     from kladml import BaseModel, MLTask
 
@@ -39,10 +41,10 @@ class BaseModel(ABC):
             return {"mse": float(np.mean((y_test - self.mean) ** 2))}
 
         def save(self, path):
-            np.save(path, self.mean)
+            Path(path).write_text(repr(self.mean))
 
         def load(self, path):
-            self.mean = float(np.load(path))
+            self.mean = float(Path(path).read_text())
     ```
 
     Inside `train`, `self.run` holds the run's configuration, logs metrics, and makes a `UniversalTrainer`

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, cast
 
 from kladml.errors import ModelContractError
 from kladml.models.base import BaseModel
@@ -15,6 +18,14 @@ if TYPE_CHECKING:
 
 _METHODS = ("train", "predict", "evaluate", "save", "load")
 _ESTIMATOR = ("fit", "predict", "get_params", "set_params")
+# Names of parameters, by which data is told from a model's own options.
+_INPUTS = re.compile(r"^x(_\w+)?$|(^|_)(inputs?|features?)(_|$)", re.IGNORECASE)
+_WHOLE = re.compile(r"(data|dataset|loader|^batches|(^|_)set)$", re.IGNORECASE)
+_DATA = re.compile(
+    rf"{_WHOLE.pattern}|^[xy](_\w+|v|val|t|test|train)?$|^(val|valid|validation|test)(_\w+)?$"
+    r"|^(\w+_)?(inputs?|features?|targets?|labels?)(_(train|val|valid|validation|test))?$",
+    re.IGNORECASE,
+)
 
 
 def check_model_class(model_class: object, *, loss: object = None) -> type[Any]:
@@ -32,19 +43,16 @@ def check_model_class(model_class: object, *, loss: object = None) -> type[Any]:
         problem = f"the model is a {type(model_class).__name__}, not a class"
         raise ModelContractError(problem, next_step="pass the class; its arguments go into model_args")
     name = model_class.__name__
-    if is_torch_module(model_class):
+    missing = sorted(getattr(model_class, "__abstractmethods__", ()))
+    if is_torch_module(model_class) and not missing:
         if not callable(getattr(model_class, "training_step", None)) and loss is None:
             problem = f"{name} is an nn.Module without training_step, and no loss was given"
             raise ModelContractError(problem, next_step="define training_step(self, batch, batch_idx), or give a loss")
         return model_class
-    if is_estimator(model_class) or (not issubclass(model_class, BaseModel) and _has(model_class, _METHODS)):
-        return model_class
-    if issubclass(model_class, BaseModel):
-        missing = sorted(getattr(model_class, "__abstractmethods__", ()))
-        if not missing:
-            return model_class
-    else:
+    if not (missing or is_estimator(model_class) or issubclass(model_class, BaseModel)):
         missing = [method for method in _METHODS if not callable(getattr(model_class, method, None))]
+    if not missing:
+        return model_class
     problem = f"{name} lacks part of the model contract: {', '.join(missing)}"
     raise ModelContractError(
         problem, owner=model_class.__module__, next_step="define it, or pass an nn.Module or a scikit-learn estimator"
@@ -67,7 +75,7 @@ def build_model(
     except ValueError:  # a class without signature, such as one written in C
         pass
     instance = model_class(**arguments)
-    model: BaseModel
+    model: Any
     if is_torch_module(model_class):
         from kladml.models.torch_model import TorchModel
 
@@ -78,18 +86,22 @@ def build_model(
         model = SklearnModel(instance)
     else:
         model = instance
-    model.run = context
-    return model
+    if isinstance(model, BaseModel) or not hasattr(model, "run"):
+        with contextlib.suppress(AttributeError):  # a class with __slots__ that has no use for it
+            model.run = context
+    return cast("BaseModel", model)
 
 
 def call_train(model: BaseModel, train_data: Any, val_data: Any) -> dict[str, float]:
     """Call a model's `train` with as much as it takes, and return its metrics as numbers."""
-    return _numbers(model.train(*_arguments(model.train, [train_data, val_data])), f"{type(model).__name__}.train")
+    positional, named = _arguments(model.train, [train_data, val_data], ("X_train", "y_train", "X_val", "y_val"))
+    return _numbers(model.train(*positional, **named), f"{type(model).__name__}.train")
 
 
 def call_evaluate(model: BaseModel, data: Any) -> dict[str, float]:
     """Call a model's `evaluate` with as much as it takes, and return its metrics as numbers."""
-    return _numbers(model.evaluate(*_arguments(model.evaluate, [data])), f"{type(model).__name__}.evaluate")
+    positional, named = _arguments(model.evaluate, [data], ("X_test", "y_test"))
+    return _numbers(model.evaluate(*positional, **named), f"{type(model).__name__}.evaluate")
 
 
 def is_torch_module(model_class: type[Any]) -> bool:
@@ -107,15 +119,25 @@ def _has(model_class: type[Any], methods: tuple[str, ...]) -> bool:
     return all(callable(getattr(model_class, method, None)) for method in methods)
 
 
-def _arguments(method: Callable[..., Any], data: list[Any]) -> list[Any]:
-    """Return data as the method's positional arguments: `X, y, …`, or whole when it takes one per data set."""
+def _arguments(
+    method: Callable[..., Any], data: list[Any], contract: tuple[str, ...]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return data as a method's arguments: `X, y, …`, or whole when it takes one per data set.
+
+    A parameter with a default and the name of something else than data, such as `epochs=10`, is the model's own.
+    """
     parameters = inspect.signature(method).parameters.values()
-    open_ended = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if not open_ended and (len(names) == 1 or (names and names[0].endswith("data"))):
-        return data[: len(names)]
     split = [part for whole in data for part in _inputs_and_targets(whole)]
-    return split if open_ended else split[: len(names)]
+    by_name = dict(zip(contract, split, strict=True))
+    named = {p.name: by_name[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in by_name}
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return split, named
+    positional = (p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+    names = [p.name for p in takewhile(lambda p: p.default is p.empty or _DATA.search(p.name), positional)]
+    takes_whole = names and (
+        _WHOLE.search(names[0]) or (len(names) == 1 and not named and not _INPUTS.search(names[0]))
+    )
+    return (data if takes_whole else split)[: len(names)], named
 
 
 def _inputs_and_targets(data: Any) -> tuple[Any, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from kladml.errors import DataError, ModelContractError, ModelError
 from kladml.models.base import BaseModel
+from kladml.models.files import with_ending, written_whole
 from kladml.models.tasks import MLTask
 
 SUFFIX = ".skops"
@@ -17,7 +18,8 @@ SUFFIX = ".skops"
 class SklearnModel(BaseModel):
     """Trains a scikit-learn estimator and keeps it as a skops file, which is read without running code.
 
-    An estimator with a `random_state` of None gets the run's seed, so that a run can be repeated.
+    Each `random_state` of None, in the estimator and in those inside it, becomes the run's seed, so that a run can
+    be repeated.
 
     Args:
         estimator: The estimator, not fitted.
@@ -48,8 +50,8 @@ class SklearnModel(BaseModel):
 
     def train(self, X_train: Any, y_train: Any = None, X_val: Any = None, y_val: Any = None) -> dict[str, float]:
         """Fit the estimator; return its metrics, those on validation data with the prefix `val_`."""
-        if self.estimator.get_params().get("random_state", 0) is None:
-            self.estimator.set_params(random_state=self.run.training.seed)
+        unseeded = [name for name, value in self.estimator.get_params().items() if _is_random_state(name, value)]
+        self.estimator.set_params(**dict.fromkeys(unseeded, self.run.training.seed))
         inputs, targets = _arrays(X_train, y_train)
         self.estimator.fit(inputs, targets)
         metrics = self._metrics(inputs, targets)
@@ -68,6 +70,9 @@ class SklearnModel(BaseModel):
     def _metrics(self, inputs: Any, targets: Any) -> dict[str, float]:
         from sklearn import metrics as scores
 
+        if targets is None and self.ml_task in (MLTask.CLASSIFICATION, MLTask.REGRESSION):
+            problem = f"{type(self.estimator).__name__} cannot be scored without targets"
+            raise DataError(problem, next_step="give (X, y)")
         if targets is None:
             has_score = callable(getattr(self.estimator, "score", None))
             return {"score": float(self.estimator.score(inputs))} if has_score else {}
@@ -90,7 +95,8 @@ class SklearnModel(BaseModel):
         """Write the estimator to `path` with the ending `.skops`."""
         import skops.io
 
-        skops.io.dump(self.estimator, Path(path).with_suffix(SUFFIX))
+        with written_whole(with_ending(path, SUFFIX)) as temporary:
+            skops.io.dump(self.estimator, temporary)
 
     def load(self, path: str) -> None:
         """Read an estimator that `save` wrote; types that scikit-learn does not ship are refused.
@@ -101,13 +107,13 @@ class SklearnModel(BaseModel):
         import skops.io
         from skops.io.exceptions import UntrustedTypesFoundException
 
-        file = Path(path).with_suffix(SUFFIX)
+        file = with_ending(path, SUFFIX)
         try:
             self.estimator = skops.io.load(file)
         except UntrustedTypesFoundException as error:
             problem = f"{file} holds types that are not trusted: {error}"
             raise ModelError(problem, next_step="check where the file comes from, then use skops.io.load") from error
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
             problem = f"{file} cannot be read: {error}"
             raise ModelError(problem, next_step="check the path") from error
 
@@ -118,12 +124,13 @@ def _arrays(inputs: Any, targets: Any) -> tuple[Any, Any]:
         return inputs, targets
     try:
         pairs = [_pair(item) for item in (inputs if hasattr(inputs, "__iter__") else _samples(inputs))]
+        batched = hasattr(inputs, "batch_size") or not hasattr(inputs, "__getitem__")
+        join = np.concatenate if batched else np.stack
+        joined = join([pair[0] for pair in pairs])
+        return joined, None if pairs[0][1] is None else join([pair[1] for pair in pairs])
     except (TypeError, ValueError) as error:
-        problem = f"a scikit-learn estimator cannot be trained on a {type(inputs).__name__}: {error}"
+        problem = f"a scikit-learn estimator cannot use a {type(inputs).__name__}: {error}"
         raise DataError(problem, next_step="give (X, y) or arrays") from error
-    batched = hasattr(inputs, "batch_size") or not hasattr(inputs, "__getitem__")
-    join = np.concatenate if batched else np.stack
-    return join([pair[0] for pair in pairs]), join([pair[1] for pair in pairs])
 
 
 def _samples(dataset: Any) -> Any:
@@ -131,5 +138,12 @@ def _samples(dataset: Any) -> Any:
 
 
 def _pair(item: Any) -> tuple[Any, Any]:
-    inputs, targets = item
-    return np.asarray(inputs), np.asarray(targets)
+    """Return inputs and targets; what is no pair is inputs alone."""
+    if not isinstance(item, tuple | list):
+        return np.asarray(item), None
+    inputs, targets = item if len(item) > 1 else (*item, None)
+    return np.asarray(inputs), None if targets is None else np.asarray(targets)
+
+
+def _is_random_state(parameter: str, value: Any) -> bool:
+    return value is None and parameter.rpartition("__")[2] == "random_state"

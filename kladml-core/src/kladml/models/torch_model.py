@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from kladml.errors import ModelError
 from kladml.models.base import BaseModel
+from kladml.models.files import with_ending, written_whole
 from kladml.models.tasks import MLTask
 
 if TYPE_CHECKING:
@@ -58,21 +59,33 @@ class TorchModel(BaseModel):
         return self.run.trainer().validate(self.module, _joined(X_test, y_test), loss=self.loss)
 
     def save(self, path: str) -> None:
-        """Write the weights to `path` with the ending `.safetensors`."""
-        state = self.module.state_dict()
-        tensors = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
-        save_file(tensors, Path(path).with_suffix(SUFFIX))
+        """Write the weights to `path` with the ending `.safetensors`.
+
+        Raises:
+            ModelError: They cannot be written, or part of the module's state is no tensor.
+        """
+        file = with_ending(path, SUFFIX)
+        try:
+            state = self.module.state_dict()
+            tensors = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
+            with written_whole(file) as temporary:
+                save_file(tensors, temporary)
+        except (OSError, SafetensorError, AttributeError, ValueError, KeyError) as error:
+            problem = f"the weights of {type(self.module).__name__} cannot be written to {file}: {error}"
+            raise ModelError(
+                problem, next_step="check the path, and that the module's state is made of tensors"
+            ) from error
 
     def load(self, path: str) -> None:
         """Read weights that `save` wrote.
 
         Raises:
-            ModelError: The file is absent or holds the weights of another module.
+            ModelError: The file is absent or damaged, or holds the weights of another module.
         """
-        file = Path(path).with_suffix(SUFFIX)
+        file = with_ending(path, SUFFIX)
         try:
             self.module.load_state_dict(load_file(file))
-        except (OSError, RuntimeError) as error:
+        except (OSError, SafetensorError, RuntimeError) as error:
             problem = f"{file} cannot be loaded into {type(self.module).__name__}: {error}"
             raise ModelError(problem, next_step="check the path and the model's arguments") from error
 
