@@ -4,7 +4,7 @@ A page marks such a part with `<!-- generated: NAME -->` and `<!-- end of NAME -
 `tests/docs/test_generated.py` fails where a page says something else than the code.
 """
 
-# ruff: noqa: INP001 - a script, no package
+
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ DISTRIBUTIONS = [
     Distribution(
         "kladml-backends-local",
         "kladml_backends_local",
-        depends_on={CORE, "alembic", "mlflow-skinny", "sqlalchemy"},
+        depends_on={CORE, "alembic", "filelock", "mlflow-skinny", "sqlalchemy"},
         entry_points={
             ("kladml.catalog", "sql", "kladml_backends_local.plugin"),
             ("kladml.config", "env", "kladml_backends_local.plugin_env"),
