@@ -52,7 +52,7 @@ nox.options.sessions = [
     "docs",
     "wheels",
     *[f"alone-{PYTHON}({name})" for name in DISTRIBUTIONS],
-    # Last, so that a full run closes with the main suite's coverage and counts.
+    # Last, because what crosses distributions says little while one of them fails alone.
     f"tests-{PYTHON}",
 ]
 
@@ -161,29 +161,33 @@ def wheels(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 @nox.parametrize("distribution", [nox.param(name, id=name) for name in DISTRIBUTIONS])
 def alone(session: nox.Session, distribution: str) -> None:
-    """A distribution's own tests, against its wheel and its declared dependencies alone."""
+    """A distribution's own tests, against its wheel and its declared dependencies alone; shows their coverage."""
     if not (ROOT / distribution / "tests").is_dir():
         session.error(f"{distribution} has no tests folder")
     ours = closure(distribution)
     # A reused environment (`nox -r`) holds the last run's wheels under the same version.
     session.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", *ours, silent=True)
-    install(session, *built_wheels(session, ours), *group("test", of=distribution))
+    install(session, *built_wheels(session, ours), *group("test", of=distribution), *group("coverage"))
     session.run("python", "-m", "pip", "check")
     with tempfile.TemporaryDirectory(prefix=f"{distribution}-") as folder:
         # A copy, far from the tree: neither src/ nor another distribution can be imported by accident.
         shutil.copytree(ROOT / distribution / "tests", Path(folder, "tests"))
         config = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", folder, "-p", "no:cacheprovider"]
+        package = "kladml" if distribution == "kladml-core" else distribution.replace("-", "_")
+        coverage = [f"--cov={package}", "--cov-config", str(ROOT / "pyproject.toml"), "--cov-report=term"]
         with session.chdir(folder):
-            session.run("pytest", *config, "tests", *session.posargs)
+            session.run("pytest", *config, *coverage, "tests", *session.posargs)
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Every test of the tree but tests/packaging, with every distribution installed in place."""
+    """What crosses distributions: the programs, the main job, examples and docs, with everything installed in place.
+
+    Each distribution's own tests are run by `alone`; `nox -s tests -- kladml-core/tests` runs them here.
+    """
     needs = {line for name in DISTRIBUTIONS for line in group("test", of=name)}
     install_editable(session, DISTRIBUTIONS, *needs, *group("test"))
-    chosen = session.posargs or ["--ignore=tests/packaging", "--cov", "--cov-report=term"]
-    session.run("pytest", *chosen)
+    session.run("pytest", *(session.posargs or ["tests", "--ignore=tests/packaging"]))
 
 
 @nox.session(python=PYTHON)

@@ -4,8 +4,6 @@ A page marks such a part with `<!-- generated: NAME -->` and `<!-- end of NAME -
 `tests/docs/test_generated.py` fails where a page says something else than the code.
 """
 
-
-
 from __future__ import annotations
 
 import dataclasses

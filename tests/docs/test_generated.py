@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import kladml.testing
 from kladml import errors
 from kladml.config import RunConfig, environment, schema_keys
 from kladml.plugins import KINDS, spec
@@ -93,3 +94,23 @@ def test_every_abstract_method_is_in_the_guide(kind):
     text = (DOCS / "writing-a-backend.md").read_text(encoding="utf-8")
     missing = [name for name in kind.interface.__abstractmethods__ if f"`{name}(" not in text]
     assert missing == []
+
+
+CONTRACTS = [getattr(kladml.testing, name) for name in kladml.testing.__all__ if name != "BackendContract"]
+
+
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.__name__)
+def test_every_capability_is_in_the_guide_with_its_methods(contract):
+    text = (DOCS / "writing-a-backend.md").read_text(encoding="utf-8")
+    for capability, methods in contract.optional.items():
+        row = f"| {contract.kind} | `{capability}` | {', '.join(f'`{method}`' for method in methods)} |"
+        assert row in text
+
+
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.__name__)
+def test_fixtures_of_the_guide_are_those_of_the_contract_kit(contract):
+    text = (DOCS / "writing-a-backend.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| `{contract.__name__}` \|(.*)\|$", text, flags=re.MULTILINE)
+    named = set(re.findall(r"`(\w+)`", row))
+    assert contract.kind in named
+    assert [name for name in named if type(getattr(contract, name, None)).__name__ != "FixtureFunctionDefinition"] == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -11,6 +11,9 @@ from kladml.errors import DataError, ModelContractError, ModelError
 from kladml.models.base import BaseModel
 from kladml.models.files import with_ending, written_whole
 from kladml.models.tasks import MLTask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SUFFIX = ".skops"
 
@@ -98,8 +101,13 @@ class SklearnModel(BaseModel):
         with written_whole(with_ending(path, SUFFIX)) as temporary:
             skops.io.dump(self.estimator, temporary)
 
-    def load(self, path: str) -> None:
-        """Read an estimator that `save` wrote; types that scikit-learn does not ship are refused.
+    def load(self, path: str, trusted: Sequence[str] = ()) -> None:
+        """Read an estimator that `save` wrote; types that skops does not trust by itself are refused.
+
+        Args:
+            path: Where it was saved.
+            trusted: Further types to accept, such as `sklearn.tree._tree.Tree` of forests, whose damaged files
+                could crash the process: only for files that you made yourself.
 
         Raises:
             ModelError: The file is absent or damaged, or holds types that are not trusted.
@@ -109,10 +117,11 @@ class SklearnModel(BaseModel):
 
         file = with_ending(path, SUFFIX)
         try:
-            self.estimator = skops.io.load(file)
+            self.estimator = skops.io.load(file, trusted=[*trusted])
         except UntrustedTypesFoundException as error:
-            problem = f"{file} holds types that are not trusted: {error}"
-            raise ModelError(problem, next_step="check where the file comes from, then use skops.io.load") from error
+            types = skops.io.get_untrusted_types(file=file)
+            problem = f"{file} holds types that are not trusted: {', '.join(types)}"
+            raise ModelError(problem, next_step=f"if you made it yourself, load it with trusted={types}") from error
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             problem = f"{file} cannot be read: {error}"
             raise ModelError(problem, next_step="check the path") from error

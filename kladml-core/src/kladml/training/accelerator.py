@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,8 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from kladml.errors import TrainingError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kladml.config.schema import TrainingConfig
 
 
@@ -33,16 +36,30 @@ def check_device(config: TrainingConfig) -> str:
 def make_accelerator(config: TrainingConfig) -> Accelerator:
     """Return an accelerator for the configured device and precision.
 
-    Accelerate keeps its state per process and refuses another precision than the first one's; each fit here
-    starts from a clean state.
-
     Raises:
         TrainingError: The device is not there, or cannot do the precision.
     """
     device = check_device(config)
-    for state in (AcceleratorState, GradientState, PartialState):
-        state._reset_state()  # noqa: SLF001 - Accelerate's own tests do this; it has no public way
     return Accelerator(mixed_precision=config.mixed_precision, cpu=device == "cpu")
+
+
+@contextlib.contextmanager
+def fresh_state() -> Iterator[None]:
+    """Set Accelerate's state of this process aside meanwhile.
+
+    Accelerate keeps one state per process and refuses another precision than the first one's. So each fit
+    starts from none, and an `Accelerator` of the user's own is as good afterwards as it was before.
+    """
+    shared = [state._shared_state for state in (AcceleratorState, GradientState, PartialState)]  # noqa: SLF001 - no public way
+    before = [dict(state) for state in shared]
+    for state in shared:
+        state.clear()
+    try:
+        yield
+    finally:
+        for state, values in zip(shared, before, strict=True):
+            state.clear()
+            state.update(values)
 
 
 def _device(wanted: str) -> str:

@@ -107,7 +107,7 @@ class CheckpointStore:
             _fsync(self.folder)
             if is_best:
                 self._point_best_to(final)
-        except (OSError, SafetensorError, TypeError, ValueError, KeyError) as error:
+        except (OSError, SafetensorError, TypeError, ValueError, KeyError, RuntimeError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             problem = f"the checkpoint of step {step} cannot be written to {self.folder}: {error}"
             on_disk = isinstance(error, OSError | SafetensorError)
@@ -160,9 +160,9 @@ class CheckpointStore:
 
     def _prune(self, newest: Path) -> None:
         """Remove what is superseded, old or unfinished, but neither the newest checkpoint nor the best one."""
-        others = [path for path in self.all() if path != newest]
-        replaced = [path for path in others if _age(path)[0] == _age(newest)[0]]
-        older = [path for path in others if path not in replaced]
+        latest_of_step = {_age(path)[0]: path for path in self.all()}
+        replaced = [path for path in self.all() if path not in latest_of_step.values()]
+        older = [path for path in latest_of_step.values() if path != newest]
         best = self.best()
         for path in (*replaced, *older[: max(0, len(older) - self.keep_last + 1)]):
             if path != best:

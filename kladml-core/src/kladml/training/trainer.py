@@ -13,6 +13,7 @@ from kladml.config.fields import schema_keys
 from kladml.config.schema import TrainingConfig
 from kladml.errors import CheckpointError, DataError, WrongTypeError
 from kladml.training import checkpoints
+from kladml.training.accelerator import fresh_state
 from kladml.training.batches import batch_source
 from kladml.training.checkpoints import CheckpointStore
 from kladml.training.fitting import Fitting, evaluate, evaluation_mode, uncompiled
@@ -91,11 +92,12 @@ class UniversalTrainer:
         seed_everything(self.config.seed)
         train = self._source(train_data, "train_data", shuffle=self.config.shuffle)
         val = None if val_data is None else self._source(val_data, "val_data", shuffle=False)
-        fitting = Fitting(module, resolve_loss(loss), self.config)
-        try:
-            result = FitLoop(self.config, fitting, train, val, store=self._store, callbacks=self.callbacks).run()
-        finally:
-            fitting.close()
+        with fresh_state():
+            fitting = Fitting(module, resolve_loss(loss), self.config)
+            try:
+                result = FitLoop(self.config, fitting, train, val, store=self._store, callbacks=self.callbacks).run()
+            finally:
+                fitting.close()
         for callback in self.callbacks:
             callback.on_fit_ended(result)
         return result
