@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from kladml.config import backend_settings, from_overrides, resolve
-from kladml.errors import MissingSettingError, UnknownKeyError, WrongTypeError
+from kladml.config import backend_settings, from_overrides, read_environment, resolve
+from kladml.errors import ConfigError, MissingSettingError, UnknownKeyError, WrongTypeError
 from kladml.testing.fakes import MemoryStorage
 
 
@@ -73,6 +73,42 @@ def test_a_misspelt_setting_is_refused_with_the_nearest(cls):
 def test_a_wrong_type_is_refused_with_its_meaning():
     with pytest.raises(WrongTypeError, match=r"storage\.x\.retries must be int, not 'many'.*Attempts"):
         settings(WithDataclass, "storage.x.bucket=a", "storage.x.retries=many")
+
+
+@dataclass
+class SecretSettings:
+    licence: str | None = field(default=None, metadata={"doc": "The licence.", "secret": True})
+    pin: int = field(default=0, metadata={"doc": "A number.", "secret": True})
+
+
+class WithSecret(MemoryStorage):
+    settings_class = SecretSettings
+
+
+def test_a_setting_that_is_declared_secret_is_refused_in_a_file_or_flag():
+    with pytest.raises(ConfigError, match=r"storage\.x\.licence is a secret") as caught:
+        settings(WithSecret, "storage.x.licence=hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_setting_that_is_declared_secret_is_masked_in_what_is_stored():
+    config = resolve(environment=read_environment({"KLADML_STORAGE__X__LICENCE": "hunter2"}))
+    assert backend_settings(config, "storage", "x", WithSecret).licence == "hunter2"
+    assert "hunter2" not in repr(config.as_dict())
+    assert "hunter2" not in repr(config.rows())
+
+
+def test_a_secret_of_the_wrong_type_is_not_shown():
+    config = resolve(environment=read_environment({"KLADML_STORAGE__X__PIN": "hunter2"}))
+    with pytest.raises(WrongTypeError, match=r"storage\.x\.pin must be int;") as caught:
+        backend_settings(config, "storage", "x", WithSecret)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_secret_of_a_plugin_with_a_hyphen_is_masked_too():
+    config = resolve(environment=read_environment({"KLADML_STORAGE__MY_X__LICENCE": "hunter2"}))
+    assert backend_settings(config, "storage", "my-x", WithSecret).licence == "hunter2"
+    assert "hunter2" not in repr(config.as_dict())
 
 
 def test_blocks_of_other_backends_are_not_looked_at():

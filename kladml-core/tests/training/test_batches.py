@@ -130,11 +130,11 @@ def test_a_loader_keeps_its_own_batches_and_order():
 
 
 def test_a_loader_and_its_sampler_are_told_the_epoch():
-    class Sampler:
-        epochs = []
+    epochs = []
 
+    class Sampler:
         def set_epoch(self, epoch):
-            self.epochs.append(epoch)
+            epochs.append(epoch)
 
         def __iter__(self):
             return iter(range(4))
@@ -146,7 +146,7 @@ def test_a_loader_and_its_sampler_are_told_the_epoch():
     for epoch in (1, 2, 7):
         list(batches.epoch(epoch))
 
-    assert Sampler.epochs == [1, 2, 7]
+    assert epochs == [1, 2, 7]
 
 
 def test_a_tensor_data_set_is_batched_in_memory_unless_it_is_changed():

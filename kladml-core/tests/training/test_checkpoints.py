@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import logging
@@ -18,11 +17,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 from torch import nn
 from torch.optim import lr_scheduler
 
-from kladml.config.schema import CheckpointConfig, SchedulerConfig
+from kladml.config.schema import CheckpointConfig
 from kladml.errors import CheckpointError
 from kladml.training import checkpoints
 from kladml.training.checkpoints import Checkpoint, CheckpointStore, optimizer_content, optimizer_state
@@ -297,11 +295,13 @@ def test_a_changed_byte_is_noticed_or_changes_nothing(saved, tmp_path, file, pla
     content[int(place * len(content))] ^= flip
     (damaged / file).write_bytes(content)
 
-    if file == "MANIFEST.json" and content.split() == (saved / file).read_bytes().split():
-        assert_is(damaged, 7)  # white space
+    try:
+        assert_is(damaged, 7)
+    except CheckpointError as error:
+        assert str(damaged) in str(error)  # noqa: PT017 - either way is right
     else:
-        with pytest.raises(CheckpointError, match=str(damaged)):
-            checkpoints.load(damaged)
+        assert file == "MANIFEST.json"
+        assert content.split() == (saved / file).read_bytes().split(), "not only white space changed"
 
 
 @pytest.mark.parametrize("file", [*FILES, "MANIFEST.json"])
@@ -374,7 +374,7 @@ def test_a_pickle_under_the_name_of_a_checkpoints_file_is_refused_and_not_run(
     with pytest.raises(CheckpointError):
         trainer().load_weights(net(), hostile)
     assert not proof.exists()
-    pickle.loads((pickle.dumps(Bomb(proof)))).close()  # noqa: S301 - the bomb does go off
+    pickle.loads(pickle.dumps(Bomb(proof))).close()  # noqa: S301 - the bomb does go off
     assert proof.exists()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kladml.config.secrets import require_environment
 from kladml.config.values import build, unknown_key
 from kladml.config.yaml_file import Unparsed
 from kladml.errors import MissingSettingError
@@ -33,12 +34,19 @@ def backend_settings(
         UnknownKeyError: A setting is not one of the class's.
         WrongTypeError: A setting has another type.
         MissingSettingError: A setting without default is not given.
+        ConfigError: A setting that the class declares secret does not come from the environment.
     """
     entries = config.settings(kind, name)
     prefix = f"{kind}.{name}."
+    declared = settings_of(backend_class)
+    secret = {setting.name for setting in declared if setting.secret}
+    # As settings() renames them, and as a variable may have written them.
+    config.secret_keys.update(f"{kind}.{block}.{key}" for block in (name, name.replace("-", "_")) for key in secret)
+    for entry in entries:
+        if entry.key in config.secret_keys:
+            require_environment(entry)
     if backend_class.settings_class is not None:
         return build(backend_class.settings_class, entries, prefix=prefix, owner=owner)
-    declared = settings_of(backend_class)
     known = [prefix + setting.name for setting in declared]
     values = {}
     for entry in entries:

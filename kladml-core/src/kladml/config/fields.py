@@ -8,6 +8,8 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
+from kladml.config.secrets import is_secret_key
+
 
 @dataclass(frozen=True, slots=True)
 class SchemaKey:
@@ -21,6 +23,7 @@ class SchemaKey:
         choices: The accepted values, or empty for any.
         least: The least accepted number, or None.
         free: Whether any keys may stand below it.
+        secret: Whether its value must not be shown.
     """
 
     key: str
@@ -30,6 +33,7 @@ class SchemaKey:
     choices: tuple[str, ...] = ()
     least: float | None = None
     free: bool = False
+    secret: bool = False
 
     def complaint(self, value: Any) -> str | None:
         """Return what is wrong with a value of the right type, or None."""
@@ -65,6 +69,7 @@ def schema_keys(schema: type[Any], prefix: str = "") -> dict[str, SchemaKey]:
             field.metadata.get("choices", ()),
             field.metadata.get("least"),
             free=(typing.get_origin(hint) or hint) is dict,
+            secret=field.metadata.get("secret", False) or is_secret_key(key),
         )
     return keys
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kladml.config.fields import schema_keys
 from kladml.config.layers import BACKEND_SECTIONS, pick_profile, split_profiles
 from kladml.config.schema import RunConfig
-from kladml.config.secrets import is_secret_key, redact
+from kladml.config.secrets import MASK, is_secret_key, redact, require_environment
 from kladml.config.values import build, unknown_key
 from kladml.config.yaml_file import Unparsed
 from kladml.errors import ConfigError, WrongTypeError
@@ -28,10 +28,13 @@ class ResolvedConfig:
     Attributes:
         run: The typed values of everything but the backends.
         entries: What was set, by key; keys that are not here have their defaults.
+        secret_keys: Keys that a backend's class declares secret, known once its settings were checked; their
+            values are masked wherever the configuration is shown or stored.
     """
 
     run: RunConfig
     entries: dict[str, ConfigEntry] = field(default_factory=dict)
+    secret_keys: set[str] = field(default_factory=set)
 
     def selected(self, kind: str) -> list[str] | None:
         """Return the names selected for a backend kind, an empty list for none, or None if nothing was said.
@@ -95,10 +98,10 @@ class ResolvedConfig:
             value = getattr(value, part)
         return value
 
-    @staticmethod
-    def _shown(entry: ConfigEntry, value: Any) -> ConfigEntry:
+    def _shown(self, entry: ConfigEntry, value: Any) -> ConfigEntry:
         plain = value.parsed() if isinstance(value, Unparsed) else value
-        return ConfigEntry(entry.key, redact(entry.key, plain), entry.origin)
+        secret = entry.key in self.secret_keys and plain is not None
+        return ConfigEntry(entry.key, MASK if secret else redact(entry.key, plain), entry.origin)
 
 
 def resolve(
@@ -168,9 +171,8 @@ def _section_shorthand(entry: ConfigEntry) -> ConfigEntry:
 def _check_backend_entry(entry: ConfigEntry, rest: str, known: list[str]) -> None:
     if rest and rest != "use" and "." not in rest and not isinstance(entry.value, dict) and entry.value is not None:
         raise unknown_key(entry, known)
-    if is_secret_key(entry.key) and not entry.origin.startswith("$"):
-        problem = f"{entry.origin}: {entry.key} is a secret, and secrets are not read from files or flags"
-        raise ConfigError(problem, next_step="delete it there and use the environment or the SDK's own credentials")
+    if is_secret_key(entry.key):
+        require_environment(entry)
 
 
 def _reraise_with_sections(entries: list[ConfigEntry], known: list[str]) -> None:

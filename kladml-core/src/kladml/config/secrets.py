@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from kladml.errors import ConfigError
+
+if TYPE_CHECKING:
+    from kladml.interfaces.config import ConfigEntry
 
 _SECRET_KEY = re.compile(
     r"(^|[._-])(password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key(_id)?|secret[_-]?key|private[_-]?key"
@@ -18,6 +23,17 @@ MASK = "***"
 def is_secret_key(key: str) -> bool:
     """Tell whether the last part of a dotted key names a secret."""
     return _SECRET_KEY.search(key) is not None
+
+
+def require_environment(entry: ConfigEntry) -> None:
+    """Refuse a secret that does not come from an environment variable; its value is not shown.
+
+    Raises:
+        ConfigError: It comes from a file, a flag or an argument.
+    """
+    if not entry.origin.startswith("$"):
+        problem = f"{entry.origin}: {entry.key} is a secret, and secrets are not read from files or flags"
+        raise ConfigError(problem, next_step="delete it there and use the environment or the SDK's own credentials")
 
 
 def redact_text(text: str) -> str:

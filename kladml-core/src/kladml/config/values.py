@@ -43,7 +43,7 @@ def build(schema: type[Any], entries: Iterable[ConfigEntry], *, prefix: str = ""
         value = _plain_value(entry, key)
         complaint = _assign(tree, entry.key[len(prefix) :], value, key, inside=entry.key != key.key)
         if complaint is not None:
-            shown = "" if is_secret_key(entry.key) else f", not {redact_text(repr(value))}"
+            shown = "" if key.secret or is_secret_key(entry.key) else f", not {redact_text(repr(value))}"
             problem = f"{entry.origin}: {entry.key} {complaint}{shown}"
             step = f"what it is: {key.doc}" if key.doc else "kladml config show lists all keys"
             raise WrongTypeError(problem, owner=owner, next_step=step)
