@@ -234,7 +234,7 @@ def test_how_to_view_is_short_below_the_current_folder(tracker, database, tmp_pa
 def test_how_to_view_says_what_is_missing_to_run_it(tracker, tmp_path, monkeypatch):
     monkeypatch.setattr("kladml_backends_local.tracker.find_spec", lambda _: None)
     monkeypatch.chdir(tmp_path)
-    expected = "pip install mlflow && mlflow ui --backend-store-uri sqlite:///mlflow.db"
+    expected = "pip install mlflow\nmlflow ui --backend-store-uri sqlite:///mlflow.db"
     assert tracker.how_to_view("any") == expected
 
 

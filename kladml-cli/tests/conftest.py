@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -103,6 +104,10 @@ def kladml(capsys):
     return run
 
 
+def restore_sigint():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start_kladml(tmp_path):
     """Start the command as a process of its own, in the current folder."""
@@ -116,6 +121,8 @@ def start_kladml(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A parent in the background ignores SIGINT, and a child would inherit that.
+            preexec_fn=None if sys.platform == "win32" else restore_sigint,  # noqa: PLW1509 - no threads here
         )
         started.append(process)
         return process

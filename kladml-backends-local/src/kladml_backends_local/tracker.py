@@ -172,7 +172,7 @@ class LocalTracker(TrackerInterface):
         if self.database.is_relative_to(Path.cwd()):
             uri = f"sqlite:///{self.database.relative_to(Path.cwd()).as_posix()}"
         command = f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
-        return command if find_spec("flask") else f"pip install mlflow && {command}"
+        return command if find_spec("flask") else f"pip install mlflow\n{command}"
 
     def _current(self) -> str:
         if self._run_id is None:

@@ -66,7 +66,7 @@ def test_result_as_json_is_all_that_standard_output_has(kladml, workspace, monke
     assert outcome.status == 0
     assert result.pop("run_id")
     assert result.pop("artifacts").keys() == {"config.yaml", "model/model", "run.json"}
-    assert result.pop("how_to_view")[0].startswith("mlflow ui --backend-store-uri")
+    assert result.pop("how_to_view")[-1].startswith("mlflow ui --backend-store-uri")
     assert result == {
         "address": "a/b/c@1",
         "status": "FINISHED",

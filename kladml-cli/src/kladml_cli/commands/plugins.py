@@ -92,7 +92,9 @@ def show(*, kind: str, name: str, as_json: bool) -> None:
     for label, text in description.facts.items():
         click.echo(f"{label:<{max(map(len, description.facts))}}  {text}")
     if description.settings:
-        click.echo(f"\nSettings, in the section {kind}.{name} of the configuration:")
+        # What the configuration comes from cannot be configured in it.
+        given = "as arguments in Python" if kind == "config" else f"in the section {kind}.{name} of the configuration"
+        click.echo(f"\nSettings, {given}:")
     for setting in description.settings:
         _print_setting(setting)
 

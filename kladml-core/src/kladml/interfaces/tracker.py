@@ -111,7 +111,7 @@ class TrackerInterface(Backend):
         """Make everything recorded so far durable; this occurs after each epoch."""
 
     def how_to_view(self, run_id: str) -> str | None:
-        """Return the command or address with which a person looks at a run, or None if there is none."""
+        """Return the command or address (lines for several) with which a person looks at a run, or None."""
         del run_id
         return None
 

@@ -81,7 +81,7 @@ class FanOut:
                 self._in_a_row[key] = 0
 
     def how_to_view(self, run_id: str) -> list[str]:
-        """Return how to look at the run on each tracker that knows one."""
+        """Return how to look at the run on each tracker that knows it, a line each."""
         hints = []
         for member in self.members:
             try:
@@ -89,7 +89,7 @@ class FanOut:
             except Exception as error:  # noqa: BLE001 - only a hint
                 self._note(member, "how_to_view", error)
             else:
-                hints += [hint] if hint else []
+                hints += (hint or "").splitlines()
         return hints
 
     def close(self) -> None:
