@@ -19,11 +19,9 @@ from mlflow import MlflowClient
 from safetensors.torch import load as load_safetensors
 
 from kladml_backends_local import LocalStorage
+from servers import mlflow_server, redis_server, s3_server
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(Path(__file__).parent))
-
-from servers import mlflow_server, redis_server, s3_server  # noqa: E402 - a neighbour, not a package
 
 
 def kladml(*arguments, cwd, **variables):

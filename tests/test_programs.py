@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import boto3
@@ -26,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from kladml import BaseModel, ExperimentRunner, MLTask, PublisherInterface, StorageInterface, TrackerInterface
 from kladml.testing.fakes import MemoryCatalog, MemoryConfig, MemoryStorage, MemoryTracker
 from kladml_backends_local import LocalStorage, LocalTracker, YamlConfig
+from servers import s3_server
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -141,31 +137,6 @@ def run_program(text, **names):
     return namespace
 
 
-def wait_for_s3(process, url):
-    for _ in range(600):
-        if process.poll() is not None:
-            pytest.fail(f"moto's server ended with status {process.returncode}")
-        try:
-            with urllib.request.urlopen(f"{url}/moto-api/data.json"):
-                return
-        except OSError:
-            time.sleep(0.05)
-    pytest.fail("moto's server does not answer")
-
-
-@contextmanager
-def s3_server():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_for_s3(process, f"http://127.0.0.1:{port}")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
-
-
 @pytest.fixture
 def s3(monkeypatch, tmp_path_factory):
     """A private S3 server with an empty bucket `my-bucket`; `boto3.client("s3")` talks to it."""
@@ -177,7 +148,7 @@ def s3(monkeypatch, tmp_path_factory):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with s3_server() as url:
+    with s3_server(tmp_path_factory.mktemp("s3")) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         with closing(boto3.client("s3")) as client:
             client.create_bucket(Bucket="my-bucket")

@@ -61,9 +61,7 @@ def test_the_steps_of_an_epoch_are_unknown_for_data_without_length(trainer, net,
     assert recorder.named("fit_started")[0][0].steps_per_epoch is None
 
 
-@pytest.mark.parametrize(
-    ("every", "steps"), [(0, []), (1, list(range(1, 10))), (2, [2, 4, 6, 8]), (4, [4, 8]), (50, [])]
-)
+@pytest.mark.parametrize(("every", "steps"), [(0, []), (1, [*range(1, 10)]), (2, [2, 4, 6, 8]), (4, [4, 8]), (50, [])])
 def test_a_step_is_told_every_so_many_optimizer_steps(trainer, net, regression, recorder, every, steps):
     trainer(callbacks=[recorder], log_every=every).fit(net(), regression(23), loss="mse")  # 3 epochs of 3 steps
 
@@ -124,7 +122,7 @@ class MyError(Exception):
 @pytest.mark.parametrize(
     "method", ["on_fit_started", "on_step", "on_epoch_ended", "on_checkpoint_saved", "on_fit_ended"]
 )
-@pytest.mark.parametrize("error", [MyError, AttributeError, TypeError, StopIteration, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [MyError, AttributeError, TypeError, KeyboardInterrupt])
 def test_an_exception_of_a_callback_ends_training_with_it(trainer, net, regression, tmp_path, method, error):
     raised = error("mine")
 
@@ -167,7 +165,7 @@ class Raising(nn.Module):
 
 
 @pytest.mark.parametrize("where", ["training_step", "validation_step", "configure_optimizers"])
-@pytest.mark.parametrize("error", [MyError, AttributeError, TypeError, RuntimeError, StopIteration, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [MyError, AttributeError, TypeError, RuntimeError, KeyboardInterrupt])
 def test_an_exception_of_the_model_is_the_models_own(trainer, regression, where, error):
     raised = error("mine")
 

@@ -31,7 +31,7 @@ def number_of(path):
     return number
 
 def run(body):
-    '''Run a function in a child of its own; return the signal that ended it, or 0.'''
+    '''Run a function in a child of its own and return its process id.'''
     child = os.fork()
     if child == 0:
         try:
@@ -58,17 +58,22 @@ def test_the_latest_loads_after_every_one_of_many_kills(tmp_path):
     """A child saves back to back, up to ten times a step; the parent kills it at a time that nobody chose."""
     found = run(
         """
-        store, latest = CheckpointStore(Path(sys.argv[1]), keep_last=1), []
+        store, latest, parent = CheckpointStore(Path(sys.argv[1]), keep_last=1), [], os.getpid()
 
         def save_back_to_back():
             for number in range(latest[-1] + 1 if latest else 0, 10**6):
                 store.save(content(number), number // 10, is_best=number % 3 == 0)
+                os.write(tell, b".")
+                if os.getppid() != parent:
+                    break
 
         for _ in range(12):
+            saved, tell = os.pipe()
             child = run(save_back_to_back)
-            while not (store.all() if not latest else store.latest() and number_of(store.latest()) > latest[-1]):
-                time.sleep(0.01)
-            time.sleep(random.uniform(0, 0.05))
+            os.close(tell)
+            for _ in range(random.randint(1, 10)):
+                os.read(saved, 1)
+            time.sleep(random.uniform(0, 0.02))
             os.kill(child, signal.SIGKILL)
             assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
             latest.append(number_of(store.latest()))

@@ -322,7 +322,7 @@ def test_a_longer_file_is_noticed(saved, tmp_path):
     with (damaged / "model.safetensors").open("ab") as file:
         file.write(b"\0")
 
-    with pytest.raises(CheckpointError, match="model.safetensors is not what was written"):
+    with pytest.raises(CheckpointError, match=r"model.safetensors is not what was written"):
         checkpoints.verify(damaged)
 
 
@@ -511,7 +511,7 @@ def test_checkpoints_are_saved_as_often_as_configured_and_for_the_best_and_last(
 def test_a_folder_that_cannot_be_written_to_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(CheckpointError, match="step 3 cannot be written.*free some space"):
+    with pytest.raises(CheckpointError, match=r"step 3 cannot be written.*free some space"):
         CheckpointStore(tmp_path / "file").save(checkpoint(), 3)
 
 

@@ -139,7 +139,7 @@ def test_a_metric_that_is_never_a_number_leaves_no_best_epoch_even_in_a_used_fol
 def test_a_validation_metric_that_is_missing_is_said_before_a_step_is_taken(fit):
     module = Scripted([1, 2, 3])
 
-    with pytest.raises(MissingMetricError, match="'val_f1' is not produced.*val_loss, val_quality"):
+    with pytest.raises(MissingMetricError, match=r"'val_f1' is not produced.*val_loss, val_quality"):
         fit(module, monitor="val_f1")
     assert module.weight.item() == 0
 
@@ -156,7 +156,7 @@ def test_a_validation_metric_without_validation_data_is_said_before_a_step_is_ta
 def test_a_training_metric_that_is_missing_is_said_after_the_first_epoch(fit):
     module = Scripted([1, 2, 3])
 
-    with pytest.raises(MissingMetricError, match="'f1' is not produced.*loss, lr, val_loss, val_quality"):
+    with pytest.raises(MissingMetricError, match=r"'f1' is not produced.*loss, lr, val_loss, val_quality"):
         fit(module, monitor="f1")
     assert module.weight.item() == 1
 

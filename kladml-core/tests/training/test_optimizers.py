@@ -67,7 +67,7 @@ def test_only_parameters_that_need_gradients_are_optimized():
         ({"optimizer": {"name": "torch"}}, "optimizer.name 'torch' is not in torch.optim"),
         (
             {"optimizer": {"name": "sgd", "args": {"momentun": 1}}},
-            "SGD does not take training.optimizer.args.*momentun",
+            "SGD does not take training.*momentun",
         ),
         ({"optimizer": {"name": "adamw", "args": {"betas": [2, 2]}}}, "AdamW does not take training.optimizer.args"),
         ({"optimizer": {"name": "lbfgs"}}, "LBFGS computes the loss several times"),
@@ -195,7 +195,7 @@ def test_a_plateau_that_would_take_for_worse_what_is_better_is_refused(trainer, 
     stopping = EarlyStoppingConfig(enabled=True, monitor="val_accuracy")
     chosen = trainer(early_stopping=stopping)
 
-    with pytest.raises(WrongTypeError, match="mode min, and the best 'val_accuracy' is its maximum.*mode to max"):
+    with pytest.raises(WrongTypeError, match=r"mode min, and the best 'val_accuracy' is its maximum.*mode to max"):
         chosen.fit(Plateau(), regression(), regression(5))
     assert chosen.fit(Plateau(mode="max"), regression(), regression(5)).epochs == 3
     assert chosen.fit(Plateau("val_loss"), regression(), regression(5)).epochs == 3

@@ -28,9 +28,7 @@ def test_validation_is_the_mean_over_all_samples(trainer, net, classification, b
     }
 
 
-@pytest.mark.parametrize(
-    "form", [lambda x: x, lambda x: x.numpy(), lambda x: [x[:10], x[10:]], lambda x: DataLoader(x)]
-)
+@pytest.mark.parametrize("form", [lambda x: x, lambda x: x.numpy(), lambda x: [x[:10], x[10:]], DataLoader])
 def test_prediction_is_the_modules_output_joined_in_order(trainer, net, form):
     module, inputs = net(2, dropout=0.5), torch.randn(23, 3)
     predicted = trainer(batch_size=7).predict(module, form(inputs))

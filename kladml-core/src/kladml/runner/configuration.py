@@ -1,16 +1,16 @@
-"""Loading a run's configuration from its source, its file, the environment and overrides."""
+"""Loading a run's configuration from its source, its file, the environment, overrides and arguments."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any, cast
 
-from kladml.config import BACKEND_SECTIONS, ResolvedConfig, from_source, read_environment, read_yaml, resolve
-from kladml.interfaces import Backend, BackendContext, ConfigInterface
+from kladml.config import BACKEND_SECTIONS, ResolvedConfig, flatten, from_source, read_environment, read_yaml, resolve
+from kladml.interfaces import Backend, BackendContext, ConfigInterface, ExperimentAddress
 from kladml.runner.selection import Default
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from kladml.interfaces import ConfigEntry
@@ -89,3 +89,41 @@ def parameters(config: ResolvedConfig) -> dict[str, Any]:
         for row in config.rows()
         if row.key.partition(".")[0] not in BACKEND_SECTIONS and row.value not in (None, {})
     }
+
+
+def arguments_as_entries(
+    *,
+    experiment_name: str | None,
+    run_name: str | None,
+    model_class: Any,
+    loss: Any,
+    model_arguments: Mapping[str, Any],
+    training: Mapping[str, Any] | None,
+) -> list[ConfigEntry]:
+    """Return the arguments of `ExperimentRunner.run` as entries, to be checked and recorded like all configuration."""
+    values: dict[str, Any] = {"training": training or {}, "model": {"args": _recordable(model_arguments)}}
+    if experiment_name is not None:
+        address = ExperimentAddress.parse(experiment_name)
+        values["experiment"] = address.experiment
+        if "/" in experiment_name:
+            values |= {"project": address.project, "family": address.family}
+    if run_name is not None:
+        values["run_name"] = run_name
+    if isinstance(model_class, type):
+        values["model"]["ref"] = f"{model_class.__module__}:{model_class.__qualname__}"
+    if isinstance(loss, str):
+        values["model"]["loss"] = loss
+    return [entry for entry in flatten(values, "run()") if entry.value != {}]
+
+
+def _recordable(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments as a configuration can hold them; objects become their `repr`."""
+    return {name: value if _is_plain(value) else repr(value) for name, value in arguments.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)

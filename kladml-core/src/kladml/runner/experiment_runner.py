@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kladml.config import flatten
 from kladml.errors import ModelReferenceError, StopRun
 from kladml.interfaces import ConfigEntry, ExperimentAddress
 from kladml.models import RunContext, build_model, call_evaluate, call_train, check_model_class, is_torch_module
 from kladml.plugins import LifecycleHooks, PluginRegistry
-from kladml.runner.configuration import ConfigArgument, load_configuration, open_source
+from kladml.runner.configuration import ConfigArgument, arguments_as_entries, load_configuration, open_source
 from kladml.runner.data import check_data, fingerprint, load_data
 from kladml.runner.references import load_reference
 from kladml.runner.result import RunResult
@@ -112,7 +111,7 @@ class ExperimentRunner:
         """
         workspace = self._workspace or Workspace.ensure()
         model_arguments = dict(model_args or {})
-        values = _run_values(
+        arguments = arguments_as_entries(
             experiment_name=experiment_name,
             run_name=run_name,
             model_class=model_class,
@@ -120,7 +119,7 @@ class ExperimentRunner:
             model_arguments=model_arguments,
             training=training,
         )
-        config, source = self._load_configuration(workspace, values)
+        config, source = self._load_configuration(workspace, arguments)
         model_class, loss = self._find_model(config, workspace, model_class, loss)
         train_data, val_data = self._find_data(config, workspace, train_data, val_data)
         backends = self._select_backends(config, workspace)
@@ -148,9 +147,8 @@ class ExperimentRunner:
         warnings = [*backends.trackers.warnings(), *backends.publishers.warnings()]
         return RunResult(session.run_id, session.address, "FINISHED", metrics, artifacts, how_to_view, warnings, model)
 
-    def _load_configuration(self, workspace: Workspace, values: Mapping[str, Any]) -> tuple[ResolvedConfig, str]:
+    def _load_configuration(self, workspace: Workspace, arguments: list[ConfigEntry]) -> tuple[ResolvedConfig, str]:
         """Step 1: resolve the layers, with the arguments of `run` on top; also say what the source is."""
-        arguments = [entry for entry in flatten(values, "run()") if entry.value != {}]
         source, label = open_source(self._config, self._registry, workspace)
         try:
             config = load_configuration(
@@ -262,41 +260,3 @@ class ExperimentRunner:
         """Where relative references are looked for: beside the run's file, then in the workspace, then here."""
         beside = [self._config_file.resolve().parent] if self._config_file is not None else []
         return [*beside, workspace.root, Path.cwd()]
-
-
-def _run_values(
-    *,
-    experiment_name: str | None,
-    run_name: str | None,
-    model_class: Any,
-    loss: Any,
-    model_arguments: Mapping[str, Any],
-    training: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """Return the arguments of `run` as configuration, so that they are checked and recorded like all of it."""
-    values: dict[str, Any] = {"training": training or {}, "model": {"args": _recordable(model_arguments)}}
-    if experiment_name is not None:
-        address = ExperimentAddress.parse(experiment_name)
-        values["experiment"] = address.experiment
-        if "/" in experiment_name:
-            values |= {"project": address.project, "family": address.family}
-    if run_name is not None:
-        values["run_name"] = run_name
-    if isinstance(model_class, type):
-        values["model"]["ref"] = f"{model_class.__module__}:{model_class.__qualname__}"
-    if isinstance(loss, str):
-        values["model"]["loss"] = loss
-    return values
-
-
-def _recordable(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments as a configuration can hold them; objects become their `repr`."""
-    return {name: value if _is_plain(value) else repr(value) for name, value in arguments.items()}
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(inner) for key, inner in value.items())
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str)

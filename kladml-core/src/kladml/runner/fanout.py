@@ -82,7 +82,7 @@ class FanOut:
 
     def how_to_view(self, run_id: str) -> list[str]:
         """Return how to look at the run on each tracker that knows it, a line each."""
-        hints = []
+        hints: list[str] = []
         for member in self.members:
             try:
                 hint = member.backend.how_to_view(run_id)
