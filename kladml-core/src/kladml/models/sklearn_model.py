@@ -55,7 +55,7 @@ class SklearnModel(BaseModel):
         """Fit the estimator; return its metrics, those on validation data with the prefix `val_`."""
         unseeded = [name for name, value in self.estimator.get_params().items() if _is_random_state(name, value)]
         self.estimator.set_params(**dict.fromkeys(unseeded, self.run.training.seed))
-        inputs, targets = _arrays(X_train, y_train)
+        inputs, targets = self._data(X_train, y_train)
         self.estimator.fit(inputs, targets)
         metrics = self._metrics(inputs, targets)
         if X_val is not None:
@@ -68,14 +68,18 @@ class SklearnModel(BaseModel):
 
     def evaluate(self, X_test: Any, y_test: Any = None) -> dict[str, float]:
         """Return accuracy and macro F1 of a classifier; R², MSE and MAE of a regressor; else its own score."""
-        return self._metrics(*_arrays(X_test, y_test))
+        return self._metrics(*self._data(X_test, y_test))
+
+    def _data(self, inputs: Any, targets: Any) -> tuple[Any, Any]:
+        inputs, targets = _arrays(inputs, targets)
+        if targets is None and self.ml_task in (MLTask.CLASSIFICATION, MLTask.REGRESSION):
+            problem = f"{type(self.estimator).__name__} needs targets, and the data has none"
+            raise DataError(problem, next_step="give (X, y)")
+        return inputs, targets
 
     def _metrics(self, inputs: Any, targets: Any) -> dict[str, float]:
         from sklearn import metrics as scores
 
-        if targets is None and self.ml_task in (MLTask.CLASSIFICATION, MLTask.REGRESSION):
-            problem = f"{type(self.estimator).__name__} cannot be scored without targets"
-            raise DataError(problem, next_step="give (X, y)")
         if targets is None:
             has_score = callable(getattr(self.estimator, "score", None))
             return {"score": float(self.estimator.score(inputs))} if has_score else {}
