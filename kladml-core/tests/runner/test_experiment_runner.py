@@ -273,8 +273,9 @@ def test_the_only_tracker_failing_its_preflight_ends_the_run_before_it_starts(ba
 
 
 def test_one_of_two_trackers_failing_its_preflight_is_left_out(backends, model_class, data, caplog):
-    backends.runner(tracker=[RefusingTracker(), backends.tracker]).run(model_class, data)
+    result = backends.runner(tracker=[RefusingTracker(), backends.tracker]).run(model_class, data)
     assert "the run goes on without it: the server refuses" in caplog.text
+    assert result.warnings == ["the run went on without it: the server refuses (acme 1.0); log in"]
 
 
 class BrokenPublisher(MemoryPublisher):

@@ -31,6 +31,7 @@ class FanOut:
         self._failures = {id(member): 0 for member in members}
         self._in_a_row = dict(self._failures)
         self._last_error: dict[int, str] = {}
+        self._left_out: list[BackendError] = []
 
     def check(self, *, optional: bool) -> None:
         """Run the preflight of every backend and drop those that fail it.
@@ -44,7 +45,7 @@ class FanOut:
         errors = self._drop_failing("check")
         if errors and not self.members and not optional:
             raise errors[0]
-        _warn(errors)
+        self._leave_out(errors)
 
     def start_run(self, experiment_name: str, run_name: str | None) -> str | None:
         """Start a run on every tracker and return the first one's identifier, or None without trackers.
@@ -57,7 +58,7 @@ class FanOut:
         errors = self._drop_failing("start_run", experiment_name, run_name, results=run_ids)
         if had_members and not self.members:
             raise errors[0]
-        _warn(errors)
+        self._leave_out(errors)
         return run_ids[0] if run_ids else None
 
     def call(self, method: str, *arguments: Any, always: bool = False) -> None:
@@ -102,8 +103,8 @@ class FanOut:
                     self._note(member, "close", error)
 
     def warnings(self) -> list[str]:
-        """Return one sentence for each backend that failed."""
-        return [
+        """Return one sentence for each backend that was left out or failed."""
+        return [f"the run went on without it: {error}" for error in self._left_out] + [
             f"{member}: {self._failures[id(member)]} calls failed, last: {self._last_error[id(member)]}"
             for member in self.members
             if self._failures[id(member)]
@@ -122,6 +123,11 @@ class FanOut:
                     results.append(value)
         return errors
 
+    def _leave_out(self, errors: list[BackendError]) -> None:
+        self._left_out += errors
+        for error in errors:
+            log.warning(f"the run goes on without it: {error}")
+
     def _note(self, member: Selected, method: str, error: Exception) -> None:
         key = id(member)
         self._failures[key] += 1
@@ -131,11 +137,6 @@ class FanOut:
             log.warning(f"{member} failed in {method}, and the run goes on: {self._last_error[key]}")
         elif self._in_a_row[key] == FAILURES_UNTIL_OFF:
             log.warning(f"{member} failed {FAILURES_UNTIL_OFF} times in a row and is left out from now on")
-
-
-def _warn(errors: list[BackendError]) -> None:
-    for error in errors:
-        log.warning(f"the run goes on without it: {error}")
 
 
 def _as_backend_error(member: Selected, error: Exception) -> BackendError:
