@@ -43,3 +43,22 @@ def test_in_a_run_metrics_reach_the_tracker():
     context = RunContext(log_metrics=lambda metrics, step: seen.append((dict(metrics), step)))
     context.log_metric("a", 1.0, step=1)
     assert seen == [({"a": 1.0}, 1)]
+
+
+def test_a_model_outside_a_run_has_a_run_that_records_nothing():
+    class Trained(BaseModel):
+        ml_task = MLTask.OTHER
+
+        def train(self, X_train, y_train=None, X_val=None, y_val=None):
+            self.run.log_metric("a", 1.0)
+            self.run.log_metrics({"b": 2.0}, 3)
+            return {"epochs": self.run.training.max_epochs}
+
+        predict = evaluate = save = load = train
+
+    model = Trained()
+    assert model.train(None) == {"epochs": 10}
+    assert model.run.checkpoint_dir is None
+    context = RunContext()
+    model.run = context
+    assert model.run is context

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import pytest
 import torch
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from kladml import BaseModel, MLTask
@@ -198,3 +201,137 @@ def test_what_is_no_metric_is_refused(returned, said):
     model = type("Model", (Complete,), {"train": lambda *_: returned})()
     with pytest.raises(ModelContractError, match=said):
         call_train(model, (X, Y), None)
+
+
+class Abstract(nn.Linear, ABC):
+    def training_step(self, batch):
+        return self(batch).mean()
+
+    @abstractmethod
+    def extra(self): ...
+
+
+class AbstractByHand(ABC):
+    """Has the names of all five methods, and no more than the names."""
+
+    @abstractmethod
+    def train(self, X): ...
+
+    predict = evaluate = save = load = train
+
+
+@pytest.mark.parametrize(
+    ("model_class", "said"),
+    [
+        (BaseModel, "BaseModel lacks part of the model contract: evaluate, load, ml_task, predict, save, train"),
+        (Abstract, "Abstract lacks part of the model contract: extra"),
+        (AbstractByHand, "AbstractByHand lacks part of the model contract: evaluate, load, predict, save, train"),
+        (StandardScaler, "StandardScaler lacks part of the model contract: train, evaluate, save, load|predict"),
+        (LogisticRegression(), "the model is a LogisticRegression, not a class"),
+        (nn.Linear(1, 1), "the model is a Linear, not a class"),
+        ("module:Class", "the model is a str, not a class"),
+        (None, "the model is a NoneType, not a class"),
+    ],
+)
+def test_what_cannot_be_built_or_used_is_refused_before_the_run(model_class, said):
+    with pytest.raises(ModelContractError, match=said):
+        check_model_class(model_class, loss="mse")
+
+
+def test_a_class_by_hand_may_have_slots_or_a_run_of_its_own():
+    class Slotted:
+        __slots__ = ()
+        train = predict = evaluate = save = load = lambda self, *_: {}
+
+    class Running(ByHand):
+        def run(self):
+            return "mine"
+
+    assert call_train(build_model(Slotted, {}, RunContext()), X, None) == {}
+    assert build_model(Running, {}, RunContext()).run() == "mine"
+
+
+def noting(signature):
+    """Write a `train` and `evaluate` with a signature, which note what they got by name."""
+    namespace = {}
+    source = f"def method({signature}):\n    got = dict(locals())\n    got.pop('self').got = got\n"
+    exec(source, namespace)  # noqa: S102 - signatures are the table below
+    return namespace["method"]
+
+
+@pytest.mark.parametrize(
+    ("signature", "expected"),
+    [
+        ("self, X_train, y_train, X_val, y_val", {"X_train": X, "y_train": Y, "X_val": X_VAL, "y_val": Y_VAL}),
+        ("self, X, y, Xv, yv", {"X": X, "y": Y, "Xv": X_VAL, "yv": Y_VAL}),
+        ("self, a, b, c, d", {"a": X, "b": Y, "c": X_VAL, "d": Y_VAL}),
+        ("self, inputs, targets, /", {"inputs": X, "targets": Y}),
+        ("self, X", {"X": X}),
+        ("self, x_train", {"x_train": X}),
+        ("self, inputs", {"inputs": X}),
+        ("self, X, y=None", {"X": X, "y": Y}),
+        ("self, X, y=None, epochs=10", {"X": X, "y": Y, "epochs": 10}),
+        ("self, X, epochs=10", {"X": X, "epochs": 10}),
+        ("self, X, y, epochs=10, X_val=None", {"X": X, "y": Y, "epochs": 10, "X_val": None}),
+        ("self, X, y, label_smoothing=0.1", {"X": X, "y": Y, "label_smoothing": 0.1}),
+        ("self, X, y, *, epochs=10", {"X": X, "y": Y, "epochs": 10}),
+        ("self, X, y, *, X_val=None, y_val=None", {"X": X, "y": Y, "X_val": X_VAL, "y_val": Y_VAL}),
+        ("self, X, y, **options", {"X": X, "y": Y, "options": {}}),
+        ("self, *data", {"data": (X, Y, X_VAL, Y_VAL)}),
+        ("self, X, *rest", {"X": X, "rest": (Y, X_VAL, Y_VAL)}),
+        ("self, data", {"data": (X, Y)}),
+        ("self, train_data", {"train_data": (X, Y)}),
+        ("self, pairs", {"pairs": (X, Y)}),
+        ("self, train_data, val_data", {"train_data": (X, Y), "val_data": (X_VAL, Y_VAL)}),
+        ("self, train_loader, val_loader=None", {"train_loader": (X, Y), "val_loader": (X_VAL, Y_VAL)}),
+        ("self, dataset, epochs=3", {"dataset": (X, Y), "epochs": 3}),
+        ("self", {}),
+    ],
+)
+def test_train_gets_what_its_parameters_are_for(signature, expected):
+    model = type("Model", (Complete,), {"train": noting(signature)})()
+    call_train(model, (X, Y), (X_VAL, Y_VAL))
+    assert is_same(model.got, expected)
+
+
+@pytest.mark.parametrize(
+    ("signature", "expected"),
+    [
+        ("self, X_test, y_test=None", {"X_test": X, "y_test": Y}),
+        ("self, X, threshold=0.5", {"X": X, "threshold": 0.5}),
+        ("self, test_data", {"test_data": (X, Y)}),
+        ("self, X", {"X": X}),
+        ("self, *data", {"data": (X, Y)}),
+        ("self, X, *, y_test", {"X": X, "y_test": Y}),
+    ],
+)
+def test_evaluate_gets_what_its_parameters_are_for(signature, expected):
+    model = type("Model", (Complete,), {"evaluate": noting(signature)})()
+    call_evaluate(model, (X, Y))
+    assert is_same(model.got, expected)
+
+
+def is_same(got, expected):
+    """Tell whether both hold the same objects; arrays are compared by identity."""
+    if isinstance(expected, dict):
+        return got.keys() == expected.keys() and all(is_same(got[name], expected[name]) for name in expected)
+    if isinstance(expected, tuple):
+        return len(got) == len(expected) and all(map(is_same, got, expected))
+    return got is expected if isinstance(expected, np.ndarray) else got == expected
+
+
+def test_without_validation_data_there_is_none():
+    model = type("Model", (Complete,), {"train": noting("self, X, y, X_val, y_val")})()
+    call_train(model, (X, Y), None)
+    assert model.got["X_val"] is None
+    assert model.got["y_val"] is None
+
+
+def test_an_error_in_train_is_the_authors_own():
+    def train(self, X, y):
+        return y.no_such_attribute
+
+    with pytest.raises(AttributeError, match="no_such_attribute"):
+        trained(train, (X, Y))
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        trained(lambda self, X, y, X_val, y_val, more: None, (X, Y))
