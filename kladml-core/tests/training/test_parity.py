@@ -341,6 +341,20 @@ def test_a_metric_that_some_batches_lack_is_the_mean_over_those_that_have_it(tra
     assert result.metrics["even"] == pytest.approx((0 * 4 + 20 * 3) / 7)
 
 
+def test_means_over_many_batches_of_16_bit_values_are_precise(trainer):
+    class Short(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros((), dtype=torch.bfloat16))
+
+        def training_step(self, batch):
+            return 1 + self.weight * 0
+
+    result = trainer(max_epochs=1, batch_size=1).fit(Short(), torch.zeros(600, 1))
+
+    assert result.metrics["loss"] == 1.0  # a sum in 16 bits ends at 256
+
+
 def test_batches_of_other_sizes_from_a_loader_are_weighted_too(double, trainer, net, regression):
     inputs, targets = regression(17)
     cuts = [slice(0, 1), slice(1, 6), slice(6, 8), slice(8, 17)]  # windows of 6 and 11 samples
