@@ -39,6 +39,12 @@ def test_limit_says_how_many_are_left_out(kladml, three_runs):
     assert outcome.errors == "2 older ones are left out; see --limit\n"
 
 
+def test_an_experiment_without_runs_is_named(kladml, three_runs):
+    outcome = kladml("runs", "list", "--experiment", "nope")
+    assert (outcome.status, outcome.output) == (0, "")
+    assert outcome.errors == "no runs of default/default/nope; 'kladml train' makes one\n"
+
+
 def test_no_runs_are_no_error(kladml, workspace):
     outcome = kladml("runs", "list")
     assert (outcome.status, outcome.output) == (0, "")

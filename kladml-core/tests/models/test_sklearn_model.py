@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.cluster import KMeans
-from sklearn.datasets import load_diabetes, load_digits
+from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
@@ -196,7 +196,7 @@ def test_the_seed_of_the_run_reaches_every_part_of_a_pipeline():
 @pytest.mark.parametrize(
     ("estimator", "data"),
     [
-        (LogisticRegression(solver="newton-cholesky"), DIGITS),
+        (LogisticRegression(max_iter=1000), load_iris(return_X_y=True)),
         (SVC(), DIGITS),
         (GaussianNB(), DIGITS),
         (Ridge(), DIABETES),

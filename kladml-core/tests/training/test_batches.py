@@ -122,6 +122,19 @@ def test_a_data_set_draws_nothing_from_the_global_random_state():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_randomness_in_workers_is_of_seed_and_epoch_alone():
+    class Random(Rows):
+        def __getitem__(self, index):
+            return torch.rand(1)
+
+    def drawn(seed, epoch):
+        torch.manual_seed(torch.seed())
+        return tuple(map(tuple, numbers(source(Random(6), seed=seed, num_workers=1).epoch(epoch))))
+
+    assert drawn(1, 1) == drawn(1, 1)
+    assert len({drawn(seed, epoch) for seed in (1, 2) for epoch in (1, 2)}) == 4
+
+
 def test_a_loader_keeps_its_own_batches_and_order():
     loader = DataLoader(Rows(10), batch_size=3, shuffle=False, drop_last=True)
 

@@ -7,9 +7,11 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from kladml.config.schema import CheckpointConfig, EarlyStoppingConfig
+from kladml.config.schema import CheckpointConfig, EarlyStoppingConfig, TrainingConfig
 from kladml.errors import MissingMetricError, TrainingError, WrongTypeError
+from kladml.training import UniversalTrainer
 
 DATA = torch.zeros(4, 1)
 
@@ -170,7 +172,9 @@ def test_a_name_that_does_not_tell_its_mode_is_said_before_a_step_is_taken(fit):
 
 
 def test_looking_for_a_metric_beforehand_changes_nothing_in_the_training(trainer, net, classification, same):
-    train, validation = classification(23), classification(9, seed=2)
+    train = classification(23)
+    # A loader draws from the global random state whenever it begins, and this one shuffles from it.
+    validation = DataLoader(TensorDataset(*classification(9, seed=2)), batch_size=4, shuffle=True)
     watching, plain = net(3, dropout=0.5), net(3, dropout=0.5)
     stopping = EarlyStoppingConfig(enabled=True, monitor="val_accuracy", patience=9)
 
@@ -185,3 +189,10 @@ def test_restoring_the_best_weights_needs_checkpoints(trainer, net, regression):
 
     with pytest.raises(TrainingError, match="restore_best is set, and no checkpoints are kept"):
         chosen.fit(net(), regression(), loss="mse")
+
+
+def test_an_unclear_name_is_said_with_the_key_that_gives_it():
+    config = TrainingConfig(max_epochs=1, early_stopping=EarlyStoppingConfig(enabled=True, monitor="val_los"))
+    data = (torch.zeros(4, 3), torch.zeros(4, 1))
+    with pytest.raises(WrongTypeError, match=r"set training\.early_stopping\.mode to min or max"):
+        UniversalTrainer(config).fit(nn.Linear(3, 1), data, data, loss="mse")

@@ -82,7 +82,8 @@ def list_runs(
     if newest:
         print_table(header, [_row(run) for run in newest], [_STYLES.get(run.status, {}) for run in newest])
     else:
-        click.echo("no runs yet; 'kladml train' makes one", err=True)
+        of_what = f"no runs of {of_experiment}" if of_experiment is not None else "no runs yet"
+        click.echo(f"{of_what}; 'kladml train' makes one", err=True)
     if len(found) > limit:
         click.echo(f"{len(found) - limit} older ones are left out; see --limit", err=True)
 

@@ -53,8 +53,9 @@ class FitLoop:
         default = "val_loss" if val is not None else "loss"
         stop_metric = stopping.monitor or default
         best_metric = saving.monitor or (stop_metric if stopping.enabled else default)
-        best_mode = stopping.mode if saving.monitor is None and stopping.enabled else saving.mode
-        best_mode = resolve_mode(best_mode, best_metric, "training.checkpoint.mode")
+        shared = saving.monitor is None and stopping.enabled
+        mode, section = (stopping.mode, "early_stopping") if shared else (saving.mode, "checkpoint")
+        best_mode = resolve_mode(mode, best_metric, f"training.{section}.mode")
         self.best = Monitor(best_metric, best_mode)
         fitting.optimization.check_watched(best_metric, best_mode)
         self.stopping: Monitor | None = None

@@ -86,7 +86,9 @@ class StepModule(nn.Module):
     def _plain_step(self, batch: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         if not (isinstance(batch, list | tuple) and len(batch) == 2):  # noqa: PLR2004 - inputs and targets
             problem = f"{type(self.module).__name__} with loss= needs batches of (inputs, targets)"
-            raise ModelContractError(problem, next_step="give train_data=(X, y), or define training_step")
+            raise ModelContractError(
+                problem, next_step="give (X, y) for training and validation, or define training_step"
+            )
         inputs, target = batch
         output = self.module(inputs)
         if self._would_broadcast(output, target):
