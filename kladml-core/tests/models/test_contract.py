@@ -335,3 +335,9 @@ def test_an_error_in_train_is_the_authors_own():
         trained(train, (X, Y))
     with pytest.raises(TypeError, match="missing 1 required positional argument"):
         trained(lambda self, X, y, X_val, y_val, more: None, (X, Y))
+
+
+def test_an_evaluation_without_metrics_is_said(caplog):
+    model = type("Model", (Complete,), {"evaluate": lambda *_: None})()
+    assert call_evaluate(model, (X, Y)) == {}
+    assert "Model.evaluate returned no metrics" in caplog.text

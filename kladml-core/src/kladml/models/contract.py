@@ -11,10 +11,13 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, cast
 
 from kladml.errors import ModelContractError
+from kladml.log import get_logger
 from kladml.models.base import BaseModel
 
 if TYPE_CHECKING:
     from kladml.models.context import RunContext
+
+log = get_logger(__name__)
 
 _METHODS = ("train", "predict", "evaluate", "save", "load")
 _ESTIMATOR = ("fit", "predict", "get_params", "set_params")
@@ -101,7 +104,10 @@ def call_train(model: BaseModel, train_data: Any, val_data: Any) -> dict[str, fl
 def call_evaluate(model: BaseModel, data: Any) -> dict[str, float]:
     """Call a model's `evaluate` with as much as it takes, and return its metrics as numbers."""
     positional, named = _arguments(model.evaluate, [data], ("X_test", "y_test"))
-    return _numbers(model.evaluate(*positional, **named), f"{type(model).__name__}.evaluate")
+    metrics = _numbers(model.evaluate(*positional, **named), f"{type(model).__name__}.evaluate")
+    if not metrics:
+        log.warning(f"{type(model).__name__}.evaluate returned no metrics, so that none are recorded")
+    return metrics
 
 
 def is_torch_module(model_class: type[Any]) -> bool:
