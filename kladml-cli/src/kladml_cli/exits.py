@@ -13,6 +13,7 @@ from kladml.errors import KladMLError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TextIO
 
     from kladml_cli.options import Invocation
 
@@ -67,7 +68,7 @@ def exit_status(command: click.Command, arguments: Sequence[str] | None, invocat
     except click.exceptions.Exit as request:
         return request.exit_code
     except BrokenPipeError:
-        _discard_output()
+        _discard(sys.stdout)
         return CLOSED_PIPE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - here every error becomes a message
         return _report(error, with_traceback=invocation.traceback)
@@ -146,11 +147,13 @@ def _print_traceback(error: BaseException) -> None:
 
 
 def _write(text: str) -> None:
-    with suppress(BrokenPipeError):  # nobody reads it, and the exit status says it too
+    try:
         click.echo(text, err=True, nl=False)
+    except BrokenPipeError:  # nobody reads it, and the exit status says it too
+        _discard(sys.stderr)
 
 
-def _discard_output() -> None:
-    """Keep the interpreter from complaining about the closed pipe when it flushes at its end."""
+def _discard(stream: TextIO) -> None:
+    """Keep the interpreter from failing on the closed pipe when it flushes at its end."""
     with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
