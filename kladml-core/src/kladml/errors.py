@@ -7,8 +7,6 @@ appears only with `--traceback`.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class KladMLError(Exception):
     """Base of all errors that KladML raises on purpose.
@@ -22,7 +20,7 @@ class KladMLError(Exception):
         exit_code: The exit status of the command line for this kind of error.
     """
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
     def __init__(self, problem: str, *, owner: str | None = None, next_step: str | None = None) -> None:
         self.problem = problem
@@ -170,7 +168,28 @@ class CheckpointError(TrainingError):
     """A checkpoint is absent, incomplete or damaged."""
 
 
+class PeerLostError(TrainingError):
+    """Another process of a distributed training ended, so that this one cannot go on; the other's error says why."""
+
+
 class StopRun(KladMLError):  # noqa: N818 - a request, not a failure
     """Raised by a lifecycle hook that wants the run to end; any other exception of a hook is only reported."""
 
     exit_code = 8
+
+
+class TrainingStopped(StopRun):
+    """A signal asked the training to stop, which it did after saving a checkpoint.
+
+    Args:
+        problem: What happened, naming the signal and the step.
+        owner: As for every error.
+        next_step: How to resume.
+        signal_number: The signal; the exit status is 128 more.
+    """
+
+    def __init__(
+        self, problem: str, *, owner: str | None = None, next_step: str | None = None, signal_number: int = 15
+    ) -> None:
+        super().__init__(problem, owner=owner, next_step=next_step)
+        self.exit_code = 128 + signal_number  # what a shell reports for a process that a signal ended

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MODES = ("auto", "min", "max")
+DEVICES = ("auto", "cpu", "cuda", "mps", "tpu")
 
 
 def _key(default: Any, doc: str, *, choices: tuple[str, ...] = (), least: float | None = None) -> Any:
@@ -23,7 +24,7 @@ class EarlyStoppingConfig:
     enabled: bool = _key(False, "Stop when the monitored metric no longer improves.")
     monitor: str | None = _key(None, "Metric to watch; val_loss with validation data, else loss.")
     mode: str = _key("auto", "Whether less or more is better; auto knows losses, errors and accuracies.", choices=MODES)
-    patience: int = _key(5, "Epochs without improvement after which training stops.", least=1)
+    patience: int = _key(5, "Validations without improvement after which training stops.", least=1)
     min_delta: float = _key(0.0, "Least change that counts as an improvement.", least=0)
 
 
@@ -34,7 +35,9 @@ class CheckpointConfig:
     enabled: bool = _key(True, "Save checkpoints.")
     every_epochs: int = _key(1, "Epochs between two checkpoints; 0 for none but the best and the last.", least=0)
     every_steps: int = _key(0, "Optimizer steps between two checkpoints; 0 for none.", least=0)
+    every_minutes: float = _key(0.0, "Minutes between two checkpoints; 0 for none.", least=0)
     keep_last: int = _key(2, "How many of the newest checkpoints stay.", least=1)
+    mirror: bool = _key(False, "Also keep them in the run's storage, so that another machine can resume.")
     monitor: str | None = _key(None, "Metric that decides which one is best; as early_stopping.monitor by default.")
     mode: str = _key("auto", "Whether less or more of it is better.", choices=MODES)
     restore_best: bool = _key(False, "Put the best checkpoint's weights into the model after the last epoch.")
@@ -73,12 +76,16 @@ class TrainingConfig:
     optimizer: OptimizerConfig = _key(OptimizerConfig, "The optimizer, where the model brings none.")
     scheduler: SchedulerConfig = _key(SchedulerConfig, "The schedule, where the model brings none.")
     distributed: bool = _key(False, "Train in several processes.")
-    num_processes: int = _key(1, "How many processes.", least=1)
-    device: str = _key("auto", "Where to train: auto, cpu, cuda or mps.", choices=("auto", "cpu", "cuda", "mps"))
+    num_processes: int | None = _key(None, "How many processes, on all machines together; as started.", least=1)
+    find_unused_parameters: bool = _key(False, "Let ddp look for parameters that a step leaves out, which costs time.")
+    timeout: float = _key(600.0, "Seconds without progress of a process or a worker that end the training.", least=1)
+    device: str = _key("auto", "Where to train: auto, cpu, cuda, mps or tpu.", choices=DEVICES)
     seed: int = _key(0, "Seed of the data order and of all random numbers.", least=0)
     compile: bool = _key(False, "Compile the model with torch.compile.")
     shuffle: bool = _key(True, "Shuffle arrays and data sets anew each epoch; a DataLoader keeps its own order.")
     num_workers: int = _key(0, "Processes that load a Dataset's samples; 0 loads in the training process.", least=0)
+    validate_every_steps: int = _key(0, "Optimizer steps between two validations; 0 for one after each epoch.", least=0)
+    inference_mode: bool = _key(True, "Validate in torch's inference mode; off where a module keeps what it computes.")
     log_every: int = _key(50, "Optimizer steps between two published losses; 0 for none.", least=0)
 
 

@@ -77,6 +77,8 @@ class CatalogInterface(Backend):
         from my_package.catalog import MemoryCatalog
         return MemoryCatalog
     ```
+
+    Capabilities: `resume` (`resume_run`).
     """
 
     @abstractmethod
@@ -97,6 +99,23 @@ class CatalogInterface(Backend):
     @abstractmethod
     def list_runs(self, experiment: ExperimentAddress | None = None) -> list[CatalogRun]:
         """List the runs of an experiment, or all, in the order in which they started."""
+
+    def resume_run(self, address: RunAddress, run_id: str, backends: Mapping[str, str]) -> None:
+        """Note that a run goes on: it is running again, without an end and final metrics. Capability `resume`.
+
+        A run that the catalog does not know, because another machine began it, is registered under its address
+        as one that starts now; the next new run of the experiment gets a higher number.
+
+        Args:
+            address: Where the run stands.
+            run_id: The tracker's identifier, another one than before where a tracker had to start anew.
+            backends: Selected backend of each kind, which may have changed.
+
+        Raises:
+            AddressError: The run is not known, and its label is no number that this catalog could have given.
+        """
+        del run_id, backends
+        raise self._lacks("resume", f"note that run '{address}' goes on")
 
     def get_run(self, address: RunAddress) -> CatalogRun:
         """Return one run.

@@ -45,6 +45,7 @@ class PublisherInterface(Backend):
     | `run_started` | `address`, `run_id`, `max_epochs`, `steps_per_epoch`, `selected` (list of text) |
     | `step` | `epoch`, `step` (optimizer steps so far), `loss` (running mean of the epoch), `lr` |
     | `epoch_ended` | `epoch` (from 1), `step`, `metrics` (name to number) |
+    | `validated` | `epoch`, `step`, `metrics` (name to number), after a validation inside an epoch |
     | `checkpoint_saved` | `step`, `path`, `is_best` |
     | `run_ended` | `status`, `metrics`, `artifacts` (name to URI), `how_to_view` (list of text), `seconds` |
 

@@ -79,7 +79,7 @@ class TrackerInterface(Backend):
 
     An instance follows one run at a time: `start_run`, any number of records, `end_run`; then again.
 
-    Capabilities: `artifacts` (`log_artifact`), `read` (`get_run`, `metric_history`).
+    Capabilities: `artifacts` (`log_artifact`), `read` (`get_run`, `metric_history`), `resume` (`resume_run`).
     """
 
     @abstractmethod
@@ -97,6 +97,20 @@ class TrackerInterface(Backend):
     @abstractmethod
     def end_run(self, status: str = "FINISHED") -> None:
         """End the run with one of `RUN_STATUSES`; everything recorded so far is kept."""
+
+    def resume_run(self, run_id: str) -> None:
+        """Go on with a run that ended or was cut off, as if it had not ended. Capability `resume`.
+
+        This occurs instead of `start_run`, most often in another process than the one that began the run. What
+        was recorded stays, the status is `RUNNING` again, and what is recorded from now on is added.
+
+        Args:
+            run_id: What `start_run` returned.
+
+        Raises:
+            TrackerError: There is no such run.
+        """
+        raise self._lacks("resume", f"go on with run '{run_id}'")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Record several metrics of one step."""

@@ -45,9 +45,16 @@ class TorchModel(BaseModel):
         return MLTask(getattr(self.module, "ml_task", MLTask.OTHER))
 
     def train(self, X_train: Any, y_train: Any = None, X_val: Any = None, y_val: Any = None) -> dict[str, float]:
-        """Train the module with the run's configuration and return the metrics of the last epoch."""
-        trainer = self.run.trainer()
-        self.result = trainer.fit(self.module, _joined(X_train, y_train), _joined(X_val, y_val), loss=self.loss)
+        """Train the module with the run's configuration, or go on with it, and return the metrics of the last epoch."""
+        self.result = self.run.trainer().fit(
+            self.module,
+            _joined(X_train, y_train),
+            _joined(X_val, y_val),
+            loss=self.loss,
+            resume=self.run.resume,
+            allow_world_change=self.run.allow_world_change,
+            finish=self.run.finish,
+        )
         return dict(self.result.metrics)
 
     def predict(self, X: Any) -> torch.Tensor:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import secrets
 import shutil
 from typing import TYPE_CHECKING, Any
 
 from kladml.config import dump_yaml
 from kladml.errors import BackendError, ModelError, StorageError
+from kladml.log import get_logger
+from kladml.models.files import written_whole
+from kladml.runner.record import CHECKPOINTS, CONFIG, RECORD
+from kladml.training.checkpointing.format import MANIFEST, SavedCheckpoint, step_of
+from kladml.training.checkpointing.manifest import best_in, latest_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,16 +20,27 @@ if TYPE_CHECKING:
     from kladml.config import ResolvedConfig
     from kladml.interfaces import RunAddress
     from kladml.models import BaseModel
+    from kladml.runner.record import RunRecord
     from kladml.runner.selection import Selected
+    from kladml.training.checkpointing.mirror import CheckpointMirror
 
-CONFIG = "config.yaml"
-RECORD = "run.json"
 MODEL = "model"
 CHECKPOINT = "checkpoint"
+
+log = get_logger(__name__)
 
 
 class RunFiles:
     """The files of one run.
+
+    ```text
+    run.json       what is known of the run
+    config.yaml    its resolved configuration
+    checkpoints/   its checkpoints
+    artifacts/     what is to be stored, until it is
+    ```
+
+    What is stored goes away locally; the rest stays, so that the run can go on.
 
     Args:
         folder: The run's folder in the workspace's state.
@@ -34,19 +50,38 @@ class RunFiles:
 
     def __init__(self, folder: Path, storage: Selected | None, bucket: str | None) -> None:
         self.folder = folder
-        self.checkpoints = folder / "checkpoints"
+        self.checkpoints = folder / CHECKPOINTS
         self._outbox = folder / "artifacts"
         self._storage = storage
         self._bucket = bucket
+        self._mirror: CheckpointMirror | None = None
         self._uris: dict[str, str] = {}
+
+    def begin_anew(self) -> None:
+        """Put aside what another run of the same address left, as after its catalog was deleted."""
+        left = [path for path in (self.checkpoints, self._outbox) if path.exists()]
+        if left:
+            aside = self.folder / f"earlier-{secrets.token_hex(4)}"
+            aside.mkdir()
+            for path in left:
+                path.rename(aside / path.name)
+            log.warning(f"another run left files in {self.folder}; they are now in {aside}")
 
     def write_config(self, config: ResolvedConfig) -> None:
         """Write the resolved configuration, without secrets."""
-        self._file(CONFIG).write_text(dump_yaml(_plain(config.as_dict())), encoding="utf-8")
+        text = dump_yaml(_plain(config.as_dict()))
+        for folder in (self.folder, self._outbox):
+            folder.mkdir(parents=True, exist_ok=True)
+            with written_whole(folder / CONFIG) as temporary:
+                temporary.write_text(text, encoding="utf-8")
 
-    def write_record(self, record: dict[str, Any]) -> None:
-        """Write what is known of the run as JSON."""
-        self._file(RECORD).write_text(json.dumps(record, indent=1, default=str), encoding="utf-8")
+    def write_record(self, record: RunRecord) -> None:
+        """Write what is known of the run."""
+        record.write(self.folder)
+
+    def newest_checkpoint(self) -> Path | None:
+        """Return the newest checkpoint that is whole, or None."""
+        return latest_in(self.checkpoints)
 
     def write_model(self, model: BaseModel) -> None:
         """Let the model save itself.
@@ -69,12 +104,55 @@ class RunFiles:
             shutil.rmtree(self._outbox / CHECKPOINT, ignore_errors=True)
             shutil.copytree(checkpoint, target)
 
-    def store(self, address: RunAddress) -> dict[str, str]:
+    def mirror(self, address: RunAddress, *, keep_last: int) -> CheckpointMirror | None:
+        """Return what uploads checkpoints beside the training, or None, with a warning, without a storage.
+
+        What another machine needs besides to go on with the run is uploaded at once; a failure is only reported.
+        """
+        if self._storage is None:
+            log.warning("training.checkpoint.mirror is on, and no storage is selected: checkpoints stay here only")
+            return None
+        from kladml.training.checkpointing.mirror import CheckpointMirror
+
+        backend = self._storage.backend
+        bucket = self._bucket or backend.default_bucket
+        try:
+            for name in (CONFIG, RECORD):
+                backend.upload_file(str(self.folder / name), bucket, f"{address.path}/{name}")
+        except Exception as error:  # noqa: BLE001 - a storage that fails does not end a training
+            log.warning(f"{self._storage} could not keep what another machine needs to resume run {address}: {error}")
+        self._mirror = CheckpointMirror(backend, bucket, f"{address.path}/{CHECKPOINTS}", keep_last=keep_last)
+        return self._mirror
+
+    def write_newest_checkpoint(self, address: RunAddress) -> None:
+        """See that the newest checkpoint gets into the storage: by the mirror, or among the files to store."""
+        newest = latest_in(self.checkpoints)
+        if self._mirror is None or self._storage is None:
+            self.write_checkpoint(newest)
+            return
+        backend = self._storage.backend
+        bucket = self._bucket or backend.default_bucket
+        if newest is not None and not backend.exists(bucket, f"{address.path}/{CHECKPOINTS}/{newest.name}/{MANIFEST}"):
+            step, _ = step_of(newest.name) or (0, 0)
+            self._mirror.upload_later(SavedCheckpoint(newest, step, newest == best_in(self.checkpoints)))
+        self._mirror.wait()
+
+    def close(self) -> None:
+        """Give up what the mirror has not uploaded yet."""
+        if self._mirror is not None:
+            self._mirror.close()
+
+    def store(self, address: RunAddress, record: RunRecord) -> dict[str, str]:
         """Upload everything that was written and return the URIs by name; what is stored is removed locally.
+
+        Args:
+            address: The run.
+            record: What is known of it, which is stored as well.
 
         Raises:
             StorageError: An upload failed; the files stay in the run's folder, and the message says where.
         """
+        record.write(self._outbox)
         files = sorted(path for path in self._outbox.rglob("*") if path.is_file())
         names = [path.relative_to(self._outbox).as_posix() for path in files]
         if self._storage is None:
@@ -92,10 +170,6 @@ class RunFiles:
             ) from error
         shutil.rmtree(self._outbox)
         return dict(self._uris)
-
-    def _file(self, name: str) -> Path:
-        self._outbox.mkdir(parents=True, exist_ok=True)
-        return self._outbox / name
 
 
 def _plain(value: Any) -> Any:

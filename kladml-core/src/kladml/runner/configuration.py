@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 from kladml.config import BACKEND_SECTIONS, ResolvedConfig, flatten, from_source, read_environment, read_yaml, resolve
+from kladml.config.layers import PROFILES
 from kladml.interfaces import Backend, BackendContext, ConfigInterface, ExperimentAddress
 from kladml.runner.selection import Default
 
@@ -58,6 +59,7 @@ def open_source(
 def load_configuration(
     source: ConfigInterface | None,
     *,
+    stored: Iterable[ConfigEntry] | None = None,
     file: Path | None = None,
     overrides: Iterable[ConfigEntry] = (),
     profile: str | None = None,
@@ -66,6 +68,8 @@ def load_configuration(
 
     Args:
         source: The configuration source, or None.
+        stored: The whole configuration of a run that goes on; it takes the place of the source, of which only
+            settings of backends remain, below it.
         file: The run's own YAML file, or None.
         overrides: Entries of flags and arguments.
         profile: The profile to apply; `KLADML_PROFILE` by default.
@@ -76,6 +80,9 @@ def load_configuration(
     entries = from_source(source) if source is not None else []
     in_files = [entry for entry in entries if not entry.origin.startswith("$")]
     in_environment = [entry for entry in entries if entry.origin.startswith("$")]
+    if stored is not None:
+        in_files = [entry for entry in in_files if entry.key.partition(".")[0] in (*BACKEND_SECTIONS, PROFILES)]
+        in_files += stored
     if file is not None:
         in_files += read_yaml(file)
     environment = [*in_environment, *read_environment()]

@@ -62,7 +62,8 @@ class RunEvents(TrainerCallback):
         self._announce(max_epochs=info.max_epochs, steps_per_epoch=info.steps_per_epoch)
 
     def on_step(self, epoch: int, step: int, loss: float, lr: float) -> None:
-        """Publish `step`."""
+        """Record `loss_step` and `lr_step`, series of their own beside those of the epochs, and publish `step`."""
+        self._trackers.call("log_metrics", {"loss_step": loss, "lr_step": lr}, step)
         self._publish("step", epoch=epoch, step=step, loss=loss, lr=lr)
 
     def on_epoch_ended(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
@@ -73,10 +74,23 @@ class RunEvents(TrainerCallback):
         self._publish("epoch_ended", epoch=epoch, step=step, metrics=dict(metrics))
         self._hooks.epoch_ended(self.run, epoch, metrics)
 
+    def on_validated(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
+        """Record the metrics with the ending `_step` at the step, and publish `validated`."""
+        self._trackers.call("log_metrics", {f"{name}_step": value for name, value in metrics.items()}, step)
+        self._publish("validated", epoch=epoch, step=step, metrics=dict(metrics))
+
     def on_checkpoint_saved(self, path: Path, step: int, *, is_best: bool) -> None:
         """Publish `checkpoint_saved` and call hooks."""
         self._publish("checkpoint_saved", step=step, path=str(path), is_best=is_best)
         self._hooks.checkpoint_saved(self.run, path, step, is_best=is_best)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return which metrics epochs have, so that a run that goes on does not record them as final ones."""
+        return {"of_epochs": sorted(self._of_epochs)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        self._of_epochs.update(state["of_epochs"])
 
     def run_ended(
         self, status: str, metrics: Mapping[str, float], artifacts: Mapping[str, str], how_to_view: list[str]

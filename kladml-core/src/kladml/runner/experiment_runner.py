@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kladml.errors import ModelReferenceError, StopRun
-from kladml.interfaces import ConfigEntry, ExperimentAddress
-from kladml.models import RunContext, build_model, call_evaluate, call_train, check_model_class, is_torch_module
+from kladml.errors import StopRun
 from kladml.plugins import LifecycleHooks, PluginRegistry
+from kladml.runner.backends import Backends
 from kladml.runner.configuration import ConfigArgument, arguments_as_entries, load_configuration, open_source
-from kladml.runner.data import check_data, fingerprint, load_data
-from kladml.runner.references import load_reference
+from kladml.runner.followers import announce, follow
+from kladml.runner.preparation import Given, Prepared, experiment_of, prepare
 from kladml.runner.result import RunResult
+from kladml.runner.resume import ResumePoint, ResumeSearch
 from kladml.runner.selection import DEFAULT, BackendSelector
-from kladml.runner.session import Backends, RunSession
+from kladml.runner.session import RunSession
+from kladml.runner.steps import train_and_evaluate
+from kladml.runner.stored_configuration import StoredConfiguration
+from kladml.runner.stored_runs import StoredRuns
+from kladml.runner.team import Team
+from kladml.training.launching.rank_folder import own_rank
 from kladml.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from kladml.config import ResolvedConfig
-    from kladml.models import BaseModel
+    from kladml.interfaces import ConfigEntry
 
 
 class ExperimentRunner:
@@ -86,8 +92,13 @@ class ExperimentRunner:
         loss: Any = None,
         model_args: Mapping[str, Any] | None = None,
         training: Mapping[str, Any] | None = None,
+        resume: str | Path | None = None,
+        allow_world_change: bool = False,
     ) -> RunResult:
-        """Run one experiment.
+        """Run one experiment, or go on with a run.
+
+        Where a launcher started several processes, all of them call this alike. The first one registers the run,
+        writes and tells; the others train with it and return its metrics.
 
         Args:
             model_class: A `BaseModel`, `nn.Module` or scikit-learn estimator class; `model.ref` of the
@@ -99,47 +110,90 @@ class ExperimentRunner:
             loss: Loss of a bare `nn.Module`, as a function or a name.
             model_args: Arguments of the model class, over `model.args`.
             training: Keys of the section `training`, over the configuration.
+            resume: What to go on from: a run by its address (`project/family/experiment@n`, or `@n` of this
+                experiment) or as `latest` of this experiment, which keeps its address and its records; or, by the
+                path of a checkpoint or of a folder of them, a state from which a new run begins. A run that goes
+                on has the configuration that was stored with it, unless this runner was given another.
+            allow_world_change: Whether it may go on with another number of processes.
 
         Returns:
             The run's identifier, address, metrics and artifacts.
 
         Raises:
-            KladMLError: Something is wrong with configuration, plugins, backends, data or model; said before
-                the first epoch where it can be known by then.
+            KladMLError: Something is wrong with configuration, plugins, backends, data or model, or with what is
+                to be resumed; said before the first epoch where it can be known by then.
+            TrainingStopped: A signal asked for the end; the run is then marked KILLED and can be resumed.
             BaseException: Whatever the model's own code raises, unchanged; the run is then marked FAILED, or
                 KILLED on an interrupt or when a hook asked for it, and what was saved is kept.
         """
-        workspace = self._workspace or Workspace.ensure()
-        model_arguments = dict(model_args or {})
+        given = Given(model_class, dict(model_args or {}), loss, train_data, val_data)
         arguments = arguments_as_entries(
             experiment_name=experiment_name,
             run_name=run_name,
             model_class=model_class,
             loss=loss,
-            model_arguments=model_arguments,
+            model_arguments=given.model_args,
             training=training,
         )
+        workspace = self._workspace or _own_workspace()
         config, source = self._load_configuration(workspace, arguments)
-        model_class, loss = self._find_model(config, workspace, model_class, loss)
-        train_data, val_data = self._find_data(config, workspace, train_data, val_data)
-        backends = self._select_backends(config, workspace)
+        team = Team.join(config.run.training)
+        with ExitStack() as locks:
+            try:
+                point = stored = None
+                if resume is not None:
+                    point = self._find_point(resume, workspace, config, locks) if team.is_main else None
+                    stored = StoredConfiguration.of(point, team)
+                    if stored is not None and experiment_name is not None:
+                        stored.check_experiment(experiment_of(config))
+                    config, source = self._load_configuration(workspace, arguments, stored)
+                    team = Team.join(config.run.training)
+                folders = self._folders(workspace, stored)
+                prepared = prepare(config, source, given, folders, processes=team.size)
+                team.check_same_data(prepared.train_data, prepared.val_data)
+                if not team.is_main:
+                    return follow(prepared, team)
+                return self._lead(
+                    prepared, team, workspace, point=point, locks=locks, allow_world_change=allow_world_change
+                )
+            except BaseException:
+                team.leave()
+                raise
+
+    def _lead(
+        self,
+        prepared: Prepared,
+        team: Team,
+        workspace: Workspace,
+        *,
+        point: ResumePoint | None,
+        locks: ExitStack,
+        allow_world_change: bool,
+    ) -> RunResult:
+        """Run as the process that has the backends."""
+        if point is not None:
+            point.check(prepared, team.size, allow_world_change=allow_world_change)
+        hooks = LifecycleHooks.installed(self._registry, self._hooks)
+        backends = self._select_backends(prepared.config, workspace)
         try:
             backends.check()
-            session = self._start_tracking(config, backends, workspace, train_data, source=source)
+            session = RunSession(prepared, backends, workspace=workspace, hooks=hooks, point=point, locks=locks)
             try:
                 session.start()
-                model = self._build_model(session, model_class, model_arguments, loss)
-                metrics = self._train(session, model, train_data, val_data)
-                metrics |= self._evaluate(session, model, train_data, val_data)
-                artifacts = self._save_artifacts(session, model, metrics)
+                context = session.context(allow_world_change=allow_world_change)
+                announce(session, context, team)
+                model, metrics = train_and_evaluate(prepared, context, session.events)
+                artifacts = session.save(model, metrics)
             except BaseException as error:
+                team.leave()  # before anything is stored, which may take long
                 asked_for = isinstance(error, StopRun) or not isinstance(error, Exception)
                 status = "KILLED" if asked_for else "FAILED"
                 artifacts = {}
                 try:
-                    artifacts = session.keep_what_there_is(status, error)
+                    artifacts = session.save_what_there_is(status, error)
                 finally:  # also when a second interrupt cuts the storing short
                     session.end(status, {}, artifacts)
+                session.say_how_to_go_on(error)
                 raise
             how_to_view = session.end("FINISHED", metrics, artifacts)
         finally:
@@ -147,116 +201,60 @@ class ExperimentRunner:
         warnings = [*backends.trackers.warnings(), *backends.publishers.warnings()]
         return RunResult(session.run_id, session.address, "FINISHED", metrics, artifacts, how_to_view, warnings, model)
 
-    def _load_configuration(self, workspace: Workspace, arguments: list[ConfigEntry]) -> tuple[ResolvedConfig, str]:
-        """Step 1: resolve the layers, with the arguments of `run` on top; also say what the source is."""
+    def _load_configuration(
+        self, workspace: Workspace, arguments: list[ConfigEntry], stored: StoredConfiguration | None = None
+    ) -> tuple[ResolvedConfig, str]:
+        """Resolve the layers, with the arguments of `run` on top; also say what the source is."""
         source, label = open_source(self._config, self._registry, workspace)
+        takes_stored = (
+            stored is not None and self._config_file is None and (self._config is None or self._config is DEFAULT)
+        )
         try:
             config = load_configuration(
-                source, file=self._config_file, overrides=[*self._overrides, *arguments], profile=self._profile
+                source,
+                stored=stored.entries if stored is not None and takes_stored else None,
+                file=self._config_file,
+                overrides=[*self._overrides, *arguments, *(stored.address if stored is not None else ())],
+                profile=self._profile,
             )
         finally:
             if source is not None and source is not self._config:
                 source.close()
-        return config, label
+        return config, f"run {stored.name}" if stored is not None and takes_stored else label
 
-    def _find_model(
-        self, config: ResolvedConfig, workspace: Workspace, model_class: Any, loss: Any
-    ) -> tuple[type[Any], Any]:
-        """Import the model and its loss where they are references, and check the contract."""
-        chosen = config.run.model
-        if model_class is None:
-            if chosen.ref is None:
-                problem = "there is no model"
-                raise ModelReferenceError(problem, next_step="set model.ref to file.py:Class or package.module:Class")
-            model_class = load_reference(chosen.ref, self._folders(workspace), key="model.ref")
-        loss = chosen.loss if loss is None else loss
-        if isinstance(loss, str) and ":" in loss:
-            loss = load_reference(loss, self._folders(workspace), key="model.loss")
-        check_model_class(model_class, loss=loss)
-        if is_torch_module(model_class):
-            from kladml.training.accelerator import check_device
+    def _find_point(
+        self, resume: str | Path, workspace: Workspace, config: ResolvedConfig, locks: ExitStack
+    ) -> ResumePoint:
+        """Find what a run goes on from, in the workspace or in the selected storage."""
 
-            check_device(config.run.training)
-        return model_class, loss
+        @contextmanager
+        def open_storage() -> Iterator[StoredRuns | None]:
+            selector = BackendSelector(config, self._registry, workspace)
+            storage = next(iter(selector.select("storage", self._arguments["storage"])), None)
+            if storage is None:
+                yield None
+                return
+            try:
+                yield StoredRuns(storage.backend, config.run.artifacts.bucket or storage.backend.default_bucket)
+            finally:
+                if not storage.borrowed:
+                    storage.backend.close()
 
-    def _find_data(
-        self, config: ResolvedConfig, workspace: Workspace, train_data: Any, val_data: Any
-    ) -> tuple[Any, Any]:
-        """Load data that is a reference, and check it."""
-        chosen = config.run.data
-        found = []
-        for given, reference, key in ((train_data, chosen.train, "train"), (val_data, chosen.val, "val")):
-            given = reference if given is None else given  # noqa: PLW2901 - the argument wins over the configuration
-            if isinstance(given, str | Path):
-                given = load_data(  # noqa: PLW2901
-                    str(given),
-                    self._folders(workspace),
-                    key=f"data.{key}",
-                    target=chosen.target,
-                    arguments=chosen.args,
-                )
-            if key == "train" or given is not None:
-                check_data(given, f"{key}_data")
-            found.append(given)
-        return found[0], found[1]
+        return ResumeSearch(workspace.state / "runs", experiment_of(config), open_storage).find(resume, locks)
 
     def _select_backends(self, config: ResolvedConfig, workspace: Workspace) -> Backends:
         selector = BackendSelector(config, self._registry, workspace)
         return Backends.of({kind: selector.select(kind, argument) for kind, argument in self._arguments.items()})
 
-    def _start_tracking(
-        self, config: ResolvedConfig, backends: Backends, workspace: Workspace, train_data: Any, *, source: str
-    ) -> RunSession:
-        """Step 2: register the run on the trackers and in the catalog."""
-        run = config.run
-        experiment = ExperimentAddress(run.project, run.family, run.experiment)
-        hooks = LifecycleHooks.installed(self._registry, self._hooks)
-        code = self._folders(workspace)[0]
-        return RunSession(
-            config,
-            backends,
-            workspace=workspace,
-            experiment=experiment,
-            hooks=hooks,
-            data_fingerprint=fingerprint(train_data),
-            code=code,
-            source=source,
-        )
-
-    @staticmethod
-    def _build_model(session: RunSession, model_class: type[Any], arguments: dict[str, Any], loss: Any) -> BaseModel:
-        """Step 3: seed, then build the model and connect it with the run."""
-        from kladml.training.seeding import seed_everything
-
-        config = session.config.run
-        seed_everything(config.training.seed)
-        context = RunContext(config.training, session.files.checkpoints, (session.events,), session.events.log_metrics)
-        return build_model(model_class, {**config.model.args, **arguments}, context, loss=loss)
-
-    @staticmethod
-    def _train(session: RunSession, model: BaseModel, train_data: Any, val_data: Any) -> dict[str, float]:
-        """Step 4: train, and log what the model returns and has not logged through its run."""
-        metrics = call_train(model, train_data, val_data)
-        session.events.log_final_metrics(metrics)
-        return metrics
-
-    @staticmethod
-    def _evaluate(session: RunSession, model: BaseModel, train_data: Any, val_data: Any) -> dict[str, float]:
-        """Step 5: evaluate on validation data as `eval_…`, or on the training data as `train_…`, and log."""
-        data, prefix = (train_data, "train") if val_data is None else (val_data, "eval")
-        metrics = {f"{prefix}_{name}": value for name, value in call_evaluate(model, data).items()}
-        session.events.log_metrics(metrics, None)
-        return metrics
-
-    @staticmethod
-    def _save_artifacts(session: RunSession, model: BaseModel, metrics: dict[str, float]) -> dict[str, str]:
-        """Step 6: save weights, best checkpoint, configuration and record through the storage."""
-        session.files.write_model(model)
-        result = getattr(model, "result", None)
-        session.files.write_checkpoint(getattr(result, "best_checkpoint", None))
-        return session.store(metrics, "FINISHED")
-
-    def _folders(self, workspace: Workspace) -> list[Path]:
+    def _folders(self, workspace: Workspace, stored: StoredConfiguration | None) -> list[Path]:
         """Where relative references are looked for: beside the run's file, then in the workspace, then here."""
-        beside = [self._config_file.resolve().parent] if self._config_file is not None else []
+        if self._config_file is not None:
+            beside = [self._config_file.resolve().parent]
+        else:
+            beside = [Path(stored.code)] if stored is not None and stored.code is not None else []
         return [*beside, workspace.root, Path.cwd()]
+
+
+def _own_workspace() -> Workspace:
+    """Return the workspace around the current folder, which the main process makes if there is none."""
+    return Workspace.ensure() if own_rank() == 0 else Workspace.around() or Workspace(Path.cwd())

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kladml.config.secrets import redact_text
-from kladml.errors import BackendError
+from kladml.errors import BackendError, CapabilityError, TrackerError
 from kladml.log import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kladml.runner.selection import Selected
 
@@ -24,10 +24,16 @@ class FanOut:
 
     Args:
         members: The backends.
+
+    Attributes:
+        members: The backends that take part.
+        resumed: The trackers among them that go on with a run of theirs.
     """
 
     def __init__(self, members: Sequence[Selected]) -> None:
         self.members = list(members)
+        self.resumed: list[Selected] = []
+        self._run_ids: dict[int, str] = {}
         self._failures = {id(member): 0 for member in members}
         self._in_a_row = dict(self._failures)
         self._last_error: dict[int, str] = {}
@@ -42,34 +48,59 @@ class FanOut:
         Raises:
             BackendError: All failed, and the run may not do without.
         """
-        errors = self._drop_failing("check")
+        errors = self._drop_failing(lambda member: member.backend.check())
         if errors and not self.members and not optional:
             raise errors[0]
         self._leave_out(errors)
 
-    def start_run(self, experiment_name: str, run_name: str | None) -> str | None:
-        """Start a run on every tracker and return the first one's identifier, or None without trackers.
+    def start_run(
+        self, experiment_name: str, run_name: str | None, earlier: Sequence[tuple[str, str]] = ()
+    ) -> str | None:
+        """Start a run on every tracker, or go on with it, and return the first tracker's identifier of it, if any.
+
+        A tracker that cannot go on with its run starts a new one, and that is said.
+
+        Args:
+            experiment_name: Name of the experiment.
+            run_name: Name of the run, or None.
+            earlier: For a run that is resumed, name of each tracker and its identifier of the run.
 
         Raises:
             BackendError: Every tracker failed.
         """
-        run_ids: list[str] = []
         had_members = bool(self.members)
-        errors = self._drop_failing("start_run", experiment_name, run_name, results=run_ids)
+        left = list(earlier)
+
+        def begin(member: Selected) -> None:
+            found = next((pair for pair in left if pair[0] == member.name), None)
+            if found is not None:
+                left.remove(found)
+            if found is not None and self._resume_run(member, found[1]):
+                self.resumed.append(member)
+                self._run_ids[id(member)] = found[1]
+            else:
+                self._run_ids[id(member)] = member.backend.start_run(experiment_name, run_name)
+
+        errors = self._drop_failing(begin)
         if had_members and not self.members:
             raise errors[0]
         self._leave_out(errors)
-        return run_ids[0] if run_ids else None
+        return self._run_ids[id(self.members[0])] if self.members else None
 
-    def call(self, method: str, *arguments: Any, always: bool = False) -> None:
+    def run_ids(self) -> list[tuple[str, str]]:
+        """Return the name of each tracker and its identifier of the run, in the order of selection."""
+        return [(member.name, self._run_ids[id(member)]) for member in self.members if id(member) in self._run_ids]
+
+    def call(self, method: str, *arguments: Any, always: bool = False, among: Sequence[Selected] | None = None) -> None:
         """Call a method of every backend; failures are reported and counted, and the run goes on.
 
         Args:
             method: Name of the method.
             arguments: Its arguments.
             always: Whether to call also those that failed too often, as the end of a run must.
+            among: The backends to call; all by default.
         """
-        for member in self.members:
+        for member in self.members if among is None else among:
             key = id(member)
             if self._in_a_row[key] >= FAILURES_UNTIL_OFF and not always:
                 self._failures[key] += 1
@@ -81,12 +112,12 @@ class FanOut:
             else:
                 self._in_a_row[key] = 0
 
-    def how_to_view(self, run_id: str) -> list[str]:
-        """Return how to look at the run on each tracker that knows it, a line each."""
+    def how_to_view(self) -> list[str]:
+        """Return how to look at the run on each tracker, a line each."""
         hints: list[str] = []
         for member in self.members:
             try:
-                hint = member.backend.how_to_view(run_id)
+                hint = member.backend.how_to_view(self._run_ids[id(member)])
             except Exception as error:  # noqa: BLE001 - only a hint
                 self._note(member, "how_to_view", error)
             else:
@@ -110,17 +141,23 @@ class FanOut:
             if self._failures[id(member)]
         ]
 
-    def _drop_failing(self, method: str, *arguments: Any, results: list[Any] | None = None) -> list[BackendError]:
+    def _resume_run(self, member: Selected, run_id: str) -> bool:
+        """Let a tracker go on with a run; tell whether it does."""
+        try:
+            member.backend.resume_run(run_id)
+        except (CapabilityError, TrackerError) as error:
+            log.warning(f"{member} starts a new run, because it cannot go on with '{run_id}': {error.problem}")
+            return False
+        return True
+
+    def _drop_failing(self, work: Callable[[Selected], object]) -> list[BackendError]:
         errors: list[BackendError] = []
         for member in list(self.members):
             try:
-                value = getattr(member.backend, method)(*arguments)
+                work(member)
             except Exception as error:  # noqa: BLE001 - reported, and raised by the caller if none is left
                 errors.append(_as_backend_error(member, error))
                 self.members.remove(member)
-            else:
-                if results is not None:
-                    results.append(value)
         return errors
 
     def _leave_out(self, errors: list[BackendError]) -> None:

@@ -1,204 +1,206 @@
-"""One run while it goes on: its backends, its identity, its files, and how it ends."""
+"""One run while it goes on: its identity, its files, and how it ends."""
 
 from __future__ import annotations
 
-import re
-import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kladml.errors import StorageError
+from kladml.errors import StorageError, TrainingStopped
 from kladml.interfaces import RunAddress
 from kladml.log import get_logger
+from kladml.models import RunContext
 from kladml.plugins import LifecycleHooks, RunInfo
 from kladml.runner.artifacts import RunFiles
 from kladml.runner.configuration import parameters
 from kladml.runner.events import RunEvents
-from kladml.runner.fanout import FanOut
+from kladml.runner.identity import identity
 from kladml.runner.provenance import tags
+from kladml.runner.registration import register, register_again
+from kladml.runner.run_lock import RunLock
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from contextlib import ExitStack
 
-    from kladml.config import ResolvedConfig
-    from kladml.interfaces import ExperimentAddress
-    from kladml.runner.selection import Selected
+    from kladml.models import BaseModel
+    from kladml.runner.backends import Backends
+    from kladml.runner.preparation import Prepared
+    from kladml.runner.resume import ResumePoint
     from kladml.workspace import Workspace
 
 log = get_logger(__name__)
 
 
-@dataclass
-class Backends:
-    """The backends of a run.
-
-    Attributes:
-        storage: The storage, or None.
-        trackers: The trackers.
-        publishers: The publishers.
-        catalog: The catalog, or None.
-    """
-
-    storage: Selected | None
-    trackers: FanOut
-    publishers: FanOut
-    catalog: Selected | None
-
-    @classmethod
-    def of(cls, selected: dict[str, list[Selected]]) -> Backends:
-        """Sort selected backends by kind."""
-        return cls(
-            next(iter(selected["storage"]), None),
-            FanOut(selected["tracker"]),
-            FanOut(selected["publisher"]),
-            next(iter(selected["catalog"]), None),
-        )
-
-    def all(self) -> list[Selected]:
-        """Return all of them, in the order in which they are named to people."""
-        single = [item for item in (self.storage, self.catalog) if item is not None]
-        return [*single[:1], *self.trackers.members, *self.publishers.members, *single[1:]]
-
-    def check(self) -> None:
-        """Run every preflight: storage, catalog and the last tracker must pass; publishers are dropped.
-
-        Raises:
-            BackendError: A backend that the run needs cannot be used.
-        """
-        for item in (self.storage, self.catalog):
-            if item is not None:
-                item.backend.check()
-        self.trackers.check(optional=False)
-        self.publishers.check(optional=True)
-
-    def names(self) -> dict[str, str]:
-        """Return the selected names by kind, several joined by a comma."""
-        names: dict[str, list[str]] = {}
-        for item in self.all():
-            names.setdefault(item.kind, []).append(item.name)
-        return {kind: ",".join(found) for kind, found in names.items()}
-
-    def close(self) -> None:
-        """Close the backends that are not the caller's."""
-        self.trackers.close()
-        self.publishers.close()
-        for item in (self.storage, self.catalog):
-            if item is not None and not item.borrowed:
-                item.backend.close()
-
-
 class RunSession:
-    """A run from the moment it is registered.
+    """A run from the moment it is registered, or goes on.
 
     Args:
-        config: The resolved configuration.
+        prepared: What the run is made of.
         backends: The checked backends.
         workspace: Where local files go.
-        experiment: The experiment that the run belongs to.
         hooks: The lifecycle hooks.
-        data_fingerprint: Fingerprint of the training data, or None.
-        code: Folder of the user's code.
-        source: The configuration source, as people read it.
+        point: What the run goes on from, or None.
+        locks: Takes the lock of a new run; that of one that goes on is held already.
+
+    Attributes:
+        address: Where the run stands.
+        record: What its folder says of it.
+        files: Its files.
+        events: What its progress is told to.
+        identity: What its checkpoints say of it.
     """
 
     def __init__(
         self,
-        config: ResolvedConfig,
+        prepared: Prepared,
         backends: Backends,
         *,
         workspace: Workspace,
-        experiment: ExperimentAddress,
         hooks: LifecycleHooks,
-        data_fingerprint: str | None,
-        code: Path,
-        source: str,
+        point: ResumePoint | None,
+        locks: ExitStack,
     ) -> None:
-        self.config = config
-        self.backends = backends
-        tracked = backends.trackers.start_run(_flat_name(experiment), config.run.run_name)
-        self.run_id = tracked or uuid.uuid4().hex
-        try:
-            self.address = self._register(experiment)
-        except BaseException:
-            backends.trackers.call("end_run", "FAILED", always=True)
-            raise
-        selected = [*(str(item) for item in backends.all()), f"config {source}"]
-        self.tags = tags(self.address, config, selected, data_fingerprint, code)
-        info = RunInfo(str(self.address), self.run_id, backends.names(), self.tags)
+        self.config = config = prepared.config
+        self._backends = backends
+        self._point = point
+        if point is not None and point.record is not None:
+            self.record = register_again(backends, point.record, config.run.run_name)
+        else:
+            self.record = register(backends, prepared.experiment, config.run.run_name)
+        self.record.code = str(prepared.code)
+        self.address = RunAddress.parse(self.record.address)
+        selected = [*(str(item) for item in backends.all()), f"config {prepared.source}"]
+        self.record.tags = tags(self.address, config, selected, prepared.data_fingerprint, prepared.code)
+        self.record.tags |= self._tags_of_resuming()
+        info = RunInfo(str(self.address), self.run_id, backends.names(), self.record.tags)
         self.events = RunEvents(info, backends.trackers, backends.publishers, hooks, selected)
         folder = workspace.state / "runs" / self.address.path
         self.files = RunFiles(folder, backends.storage, config.run.artifacts.bucket)
+        self.identity = identity(
+            str(self.address), self.run_id, config.run, prepared.loss, prepared.data_fingerprint
+        )  # fmt: skip
+        self._locks = locks
         log.info(f"run {self.address} with {', '.join(selected)}")
 
+    @property
+    def run_id(self) -> str:
+        """The first tracker's identifier of the run, or one of KladML's own."""
+        return self.record.run_id
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether this is a run that was there before."""
+        return self._point is not None and self._point.record is not None
+
     def start(self) -> None:
-        """Record parameters and tags, write the configuration, and call the hooks."""
-        self.backends.trackers.call("log_params", parameters(self.config))
-        self.backends.trackers.call("set_tags", self.tags)
+        """Write the configuration and the record, tell the trackers parameters and tags, and call the hooks."""
+        if not self.goes_on:
+            self._locks.enter_context(RunLock(self.files.folder, self.address))
+            self.files.begin_anew()
         self.files.write_config(self.config)
+        self.files.write_record(self.record)
+        self._log_parameters()
+        self._backends.trackers.call("set_tags", self.record.tags)
         self.events.run_started()
 
-    def store(self, metrics: dict[str, float], status: str, error: BaseException | None = None) -> dict[str, str]:
-        """Write the run's record and store all its files; return their URIs.
+    def context(self, *, allow_world_change: bool) -> RunContext:
+        """Return what the model may use while it is trained."""
+        training, mirror = self.config.run.training, None
+        if training.checkpoint.enabled and training.checkpoint.mirror:
+            mirror = self.files.mirror(self.address, keep_last=training.checkpoint.keep_last)
+        before = None if self._point is None else self._point.record
+        return RunContext(
+            training,
+            checkpoint_dir=self.files.checkpoints,
+            callbacks=(self.events,),
+            log_metrics=self.events.log_metrics,
+            resume=None if self._point is None else self._point.checkpoint,
+            allow_world_change=allow_world_change,
+            finish=before is not None and before.status != "FINISHED",
+            mirror=mirror,
+            identity=self.identity,
+        )
+
+    def save(self, model: BaseModel, metrics: dict[str, float]) -> dict[str, str]:
+        """Store weights, best checkpoint, configuration and record of a run that came to its end; return their URIs.
 
         Raises:
+            ModelError: The model does not save itself.
             StorageError: They could not be stored, and are kept locally.
         """
-        self.files.write_record(
-            {
-                "address": str(self.address),
-                "run_id": self.run_id,
-                "status": status,
-                "error": None if error is None else f"{type(error).__name__}: {error}",
-                "metrics": metrics,
-                "tags": self.tags,
-                "backends": self.backends.names(),
-            }
-        )
-        artifacts = self.files.store(self.address)
-        self.backends.trackers.call("set_tags", {f"kladml.artifact.{name}": uri for name, uri in artifacts.items()})
-        return artifacts
+        self.files.write_model(model)
+        result = getattr(model, "result", None)
+        self.files.write_checkpoint(getattr(result, "best_checkpoint", None))
+        return self._store("FINISHED", metrics)
 
-    def keep_what_there_is(self, status: str, error: BaseException) -> dict[str, str]:
+    def save_what_there_is(self, status: str, error: BaseException) -> dict[str, str]:
         """After a failure, store the configuration, the record and the newest checkpoint, if that is possible.
 
         Returns:
             The URIs of what was stored, by name.
         """
+        self.record.error = f"{type(error).__name__}: {error}"
         if isinstance(error, StorageError):  # storing is what failed, and the files are kept locally
             return {}
         try:
-            checkpoints = sorted(self.files.checkpoints.glob("step-*"))
-            self.files.write_checkpoint(checkpoints[-1] if checkpoints else None)
-            return self.store({}, status, error)
+            self.files.write_newest_checkpoint(self.address)
+            return self._store(status, {})
         except Exception as trouble:  # noqa: BLE001 - the first error is the one to report
             log.warning(f"{trouble}")
             return {}
 
     def end(self, status: str, metrics: dict[str, float], artifacts: dict[str, str]) -> list[str]:
         """Say how the run ended, everywhere; return how to look at it."""
-        how_to_view = self.backends.trackers.how_to_view(self.run_id)
-        if self.backends.catalog is not None:
+        self.files.close()
+        self._note_end(status, metrics)
+        how_to_view = self._backends.trackers.how_to_view()
+        catalog = self._backends.catalog
+        if catalog is not None:
             try:
-                self.backends.catalog.backend.end_run(self.address, status, metrics)
+                catalog.backend.end_run(self.address, status, metrics)
             except Exception as error:  # noqa: BLE001 - the run itself is over and stored
-                log.warning(f"{self.backends.catalog} did not note the end of the run: {error}")
+                log.warning(f"{catalog} did not note the end of the run: {error}")
         self.events.run_ended(status, metrics, artifacts, how_to_view)
         return how_to_view
 
-    def _register(self, experiment: ExperimentAddress) -> RunAddress:
-        if self.backends.catalog is None:
-            return RunAddress(experiment, _label(self.run_id))
-        address: Any = self.backends.catalog.backend.add_run(experiment, self.run_id, self.backends.names())
-        return address  # type: ignore[no-any-return]
+    def say_how_to_go_on(self, error: BaseException) -> None:
+        """After a failure, say how the run can go on, if it can and the error itself does not say it."""
+        if isinstance(error, TrainingStopped) and error.next_step is not None:
+            return
+        checkpoint = self.files.newest_checkpoint()
+        if checkpoint is not None:
+            log.warning(f"'kladml train --resume {self.address}' goes on with the run from {checkpoint.name}")
 
+    def _log_parameters(self) -> None:
+        """Tell trackers the parameters: all of them, or, where a run goes on, what is new among them.
 
-def _flat_name(experiment: ExperimentAddress) -> str:
-    """Return the experiment's name for a tracker that has no hierarchy."""
-    is_default = experiment.project == experiment.family == "default"
-    return experiment.experiment if is_default else str(experiment)
+        A tracker may refuse to change a parameter, so that one that is another now becomes a tag.
+        """
+        trackers, now = self._backends.trackers, parameters(self.config)
+        resumed = trackers.resumed
+        trackers.call("log_params", now, among=[member for member in trackers.members if member not in resumed])
+        if resumed and self._point is not None:
+            before = {entry.key: entry.value for entry in self._point.configuration}
+            new = {key: value for key, value in now.items() if before.get(key) is None}
+            changed = {key: value for key, value in now.items() if key not in new and str(before[key]) != str(value)}
+            trackers.call("log_params", new, among=resumed)
+            trackers.call("set_tags", {f"kladml.resumed.{k}": str(v) for k, v in changed.items()}, among=resumed)
 
+    def _tags_of_resuming(self) -> dict[str, str]:
+        if self._point is None:
+            return {}
+        if self._point.record is None:
+            return {"kladml.resumed_from": str(self._point.checkpoint)}
+        return {"kladml.resumed": str(self.record.resumed)}
 
-def _label(run_id: str) -> str:
-    """Return what stands for a run's number where no catalog gives one; any other text could collide or escape."""
-    is_uuid = re.fullmatch(r"[0-9a-f]{32}", run_id.replace("-", "")) is not None
-    return (run_id if is_uuid else uuid.uuid4().hex)[:8]
+    def _store(self, status: str, metrics: dict[str, float]) -> dict[str, str]:
+        self.record.status, self.record.metrics = status, metrics
+        artifacts = self.files.store(self.address, self.record)
+        uris: dict[str, Any] = {f"kladml.artifact.{name}": uri for name, uri in artifacts.items()}
+        self._backends.trackers.call("set_tags", uris)
+        return artifacts
+
+    def _note_end(self, status: str, metrics: dict[str, float]) -> None:
+        self.record.status, self.record.metrics = status, metrics
+        try:
+            self.files.write_record(self.record)
+        except OSError as error:  # such as a full disk: the run is over all the same
+            log.warning(f"{self.files.folder} does not note the end of the run: {error}")

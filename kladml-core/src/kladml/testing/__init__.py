@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _MODULES = {name: f"{__name__}.{name.removesuffix('Contract').lower()}" for name in __all__}
-_WITH_ASSERTS = (*_MODULES.values(), f"{__name__}.storage_keys")
+_WITH_ASSERTS = (*_MODULES.values(), f"{__name__}.storage_keys", f"{__name__}.tracker_resume")
 
 
 def __getattr__(name: str) -> Any:

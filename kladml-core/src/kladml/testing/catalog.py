@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from kladml.errors import AddressError
+from kladml.errors import AddressError, CapabilityError
 from kladml.interfaces import RUN_STATUSES, ExperimentAddress, RunAddress
 from kladml.testing.backend import BackendContract
 
@@ -32,6 +32,7 @@ class CatalogContract(BackendContract):
     """
 
     kind: ClassVar[str] = "catalog"
+    optional: ClassVar[Mapping[str, tuple[str, ...]]] = {"resume": ("resume_run",)}
 
     @pytest.fixture
     def catalog(self) -> CatalogInterface:
@@ -55,6 +56,13 @@ class CatalogContract(BackendContract):
         if reopen is None:
             pytest.skip("override the fixture 'reopen' to prove that runs outlive the object")
         return reopen
+
+    @pytest.fixture
+    def resuming(self, catalog: CatalogInterface) -> CatalogInterface:
+        """The catalog, where it can note that a run goes on."""
+        if "resume" not in catalog.capabilities:
+            pytest.skip("this catalog does not offer the capability 'resume'")
+        return catalog
 
     @pytest.fixture
     def experiment(self) -> ExperimentAddress:
@@ -176,6 +184,52 @@ class CatalogContract(BackendContract):
         with pytest.raises(AddressError):
             catalog.end_run(unknown, "FAILED", {})
         assert [(run.address, run.status) for run in catalog.list_runs(experiment)] == [(known, "RUNNING")]
+
+    # Going on with a run: capability `resume`
+
+    @pytest.mark.parametrize("status", RUN_STATUSES)
+    def test_resumed_run_is_running_again(
+        self, resuming: CatalogInterface, experiment: ExperimentAddress, status: str
+    ) -> None:
+        """A run that goes on keeps its address and its start, has no end, and ends once more; others stay."""
+        address = resuming.add_run(experiment, "first", {"storage": "local"})
+        other = resuming.add_run(experiment, "other", {})
+        if status != "RUNNING":
+            resuming.end_run(address, status, {"loss": 0.5})
+        started_at = resuming.get_run(address).started_at
+        resuming.resume_run(address, "second", _backends())
+        run = resuming.get_run(address)
+        assert (run.run_id, run.status, run.backends) == ("second", "RUNNING", _backends())
+        assert (run.started_at, run.ended_at, run.metrics) == (started_at, None, {})
+        resuming.end_run(address, "FINISHED", {"loss": 0.25})
+        assert (resuming.get_run(address).status, resuming.get_run(address).metrics) == ("FINISHED", {"loss": 0.25})
+        assert [(run.address, run.run_id) for run in resuming.list_runs(experiment)] == [
+            (address, "second"), (other, "other"),
+        ]  # fmt: skip
+
+    def test_run_from_elsewhere_is_registered_under_its_address(
+        self, resuming: CatalogInterface, experiment: ExperimentAddress
+    ) -> None:
+        """A run that another machine began keeps its number, which no later run gets."""
+        address = RunAddress(experiment, "5")
+        resuming.resume_run(address, "elsewhere", _backends())
+        run = resuming.get_run(address)
+        assert (run.address, run.run_id, run.status, run.backends) == (address, "elsewhere", "RUNNING", _backends())
+        assert (run.ended_at, run.metrics) == (None, {})
+        assert resuming.add_run(experiment, "next", {}) == RunAddress(experiment, "6")
+        resuming.resume_run(RunAddress(experiment, "2"), "earlier", {})
+        assert resuming.add_run(experiment, "last", {}) == RunAddress(experiment, "7")
+
+    @pytest.mark.parametrize("label", ["0", "01", "abc"])
+    def test_run_without_a_number_is_not_registered(
+        self, catalog: CatalogInterface, experiment: ExperimentAddress, label: str
+    ) -> None:
+        """A label that is no number raises `AddressError` and changes nothing; who cannot resume says so."""
+        error = AddressError if "resume" in catalog.capabilities else CapabilityError
+        with pytest.raises(error):
+            catalog.resume_run(RunAddress(experiment, label), "run", {})
+        assert catalog.list_runs(experiment) == []
+        assert catalog.add_run(experiment, "run", {}) == RunAddress(experiment, "1")
 
     # Outliving the object: fixture `reopen`
 

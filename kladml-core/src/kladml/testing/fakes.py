@@ -161,7 +161,7 @@ class MemoryTracker(TrackerInterface):
         runs: All runs by identifier, oldest first.
     """
 
-    capabilities: ClassVar[frozenset[str]] = frozenset({"artifacts", "read"})
+    capabilities: ClassVar[frozenset[str]] = frozenset({"artifacts", "read", "resume"})
 
     def __init__(self) -> None:
         self.runs: dict[str, MemoryRun] = {}
@@ -169,12 +169,16 @@ class MemoryTracker(TrackerInterface):
 
     def start_run(self, experiment_name: str, run_name: str | None = None) -> str:
         """Begin a run."""
-        if self._active is not None:
-            problem = f"run '{self._active.run_id}' has not ended"
-            raise TrackerError(problem, owner=_OWNER, next_step="end it first")
+        self._require_none()
         self._active = MemoryRun(uuid.uuid4().hex, experiment_name, run_name)
         self.runs[self._active.run_id] = self._active
         return self._active.run_id
+
+    def resume_run(self, run_id: str) -> None:
+        """Go on with a run."""
+        self._require_none()
+        self._active = self._known(run_id)
+        self._active.status = "RUNNING"
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Keep a copy of the parameters."""
@@ -220,6 +224,11 @@ class MemoryTracker(TrackerInterface):
         """Return all values of a metric."""
         return list(self._known(run_id).history.get(key, ()))
 
+    def _require_none(self) -> None:
+        if self._active is not None:
+            problem = f"run '{self._active.run_id}' has not ended"
+            raise TrackerError(problem, owner=_OWNER, next_step="end it first")
+
     def _run(self) -> MemoryRun:
         if self._active is None:
             problem = "no run has been started"
@@ -260,6 +269,8 @@ class MemoryCatalog(CatalogInterface):
         runs: All runs, in the order in which they started.
     """
 
+    capabilities: ClassVar[frozenset[str]] = frozenset({"resume"})
+
     def __init__(self) -> None:
         self.runs: list[CatalogRun] = []
         self._lock = threading.Lock()
@@ -267,7 +278,8 @@ class MemoryCatalog(CatalogInterface):
     def add_run(self, experiment: ExperimentAddress, run_id: str, backends: Mapping[str, str]) -> RunAddress:
         """Register a run under the next number of its experiment."""
         with self._lock:
-            number = 1 + sum(run.address.experiment == experiment for run in self.runs)
+            taken = (int(run.address.label) for run in self.runs if run.address.experiment == experiment)
+            number = 1 + max(taken, default=0)
             address = RunAddress(experiment, str(number))
             self.runs.append(CatalogRun(address, run_id, "RUNNING", datetime.now(UTC), backends=dict(backends)))
         return address
@@ -275,13 +287,30 @@ class MemoryCatalog(CatalogInterface):
     def end_run(self, address: RunAddress, status: str, metrics: Mapping[str, float]) -> None:
         """Note the end of a run."""
         with self._lock:
-            for index, run in enumerate(self.runs):
-                if run.address == address:
-                    ended = replace(run, status=status, ended_at=datetime.now(UTC), metrics=dict(metrics))
-                    self.runs[index] = ended
-                    return
+            index = self._index_of(address)
+            if index is not None:
+                ended = replace(self.runs[index], status=status, ended_at=datetime.now(UTC), metrics=dict(metrics))
+                self.runs[index] = ended
+                return
         problem = f"there is no run '{address}'"
         raise AddressError(problem, owner=_OWNER, next_step="use what add_run returned")
+
+    def resume_run(self, address: RunAddress, run_id: str, backends: Mapping[str, str]) -> None:
+        """Note that a run goes on, or register it under its address."""
+        with self._lock:
+            index = self._index_of(address)
+            if index is None and not (address.label.isdecimal() and str(int(address.label)) == address.label != "0"):
+                problem = f"'{address}' has no number, which this catalog gives"
+                raise AddressError(problem, owner=_OWNER, next_step="use an address that add_run returned")
+            started_at = datetime.now(UTC) if index is None else self.runs[index].started_at
+            run = CatalogRun(address, run_id, "RUNNING", started_at, backends=dict(backends))
+            if index is None:
+                self.runs.append(run)
+            else:
+                self.runs[index] = run
+
+    def _index_of(self, address: RunAddress) -> int | None:
+        return next((index for index, run in enumerate(self.runs) if run.address == address), None)
 
     def list_runs(self, experiment: ExperimentAddress | None = None) -> list[CatalogRun]:
         """List the runs of an experiment, or all."""

@@ -32,6 +32,13 @@ def sample_messages() -> list[dict[str, Any]]:
         },
         {"event": "step", "time": _STARTED + 1, "epoch": 1, "step": 1, "loss": 0.5, "lr": 0.001},
         {"event": "step", "time": _STARTED + 2, "epoch": 1, "step": 2, "loss": 0.25, "lr": 0.0005},
+        {
+            "event": "validated",
+            "time": _STARTED + 2.5,
+            "epoch": 1,
+            "step": 2,
+            "metrics": {"loss": 0.25, "val_loss": 0.5},
+        },
         {"event": "epoch_ended", "time": _STARTED + 3, "epoch": 1, "step": 2, "metrics": dict(metrics)},
         {
             "event": "checkpoint_saved",

@@ -5,22 +5,17 @@ from __future__ import annotations
 import copy
 import math
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kladml.errors import CapabilityError, TrackerError
-from kladml.interfaces import RUN_STATUSES
-from kladml.testing.backend import BackendContract
 from kladml.testing.comparison import difference
+from kladml.testing.tracker_resume import END_STATUSES, EXPERIMENT, TrackerResumeContract
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kladml.interfaces import TrackerInterface
 
-_END_STATUSES = [status for status in RUN_STATUSES if status != "RUNNING"]
-_EXPERIMENT = "contract/trackers/naïve 模型"
 
 _PARAMS: dict[str, Any] = {
     "training.max_epochs": 3,
@@ -34,28 +29,13 @@ _PARAMS: dict[str, Any] = {
 }
 
 
-class TrackerContract(BackendContract):
+class TrackerContract(TrackerResumeContract):
     """The rules for a tracker. A subclass defines the fixture `tracker`.
 
     What can be read back (`read` in `capabilities`) is compared with what was recorded. `many` (how many
-    metrics are recorded at once) and `steps` (how many values one metric has) may be overridden.
+    metrics are recorded at once) and `steps` (how many values one metric has) may be overridden. Overriding the
+    fixture `reopen` tests as well that another process can go on with a run.
     """
-
-    kind: ClassVar[str] = "tracker"
-    optional: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "artifacts": ("log_artifact",),
-        "read": ("get_run", "metric_history"),
-    }
-
-    @pytest.fixture
-    def tracker(self) -> TrackerInterface:
-        """The tracker under test: a new object for each case, without a run."""
-        raise NotImplementedError(self._missing("tracker"))
-
-    @pytest.fixture
-    def backend(self, tracker: TrackerInterface) -> TrackerInterface:
-        """The tracker, for the rules of all kinds."""
-        return tracker
 
     @pytest.fixture
     def reader(self, tracker: TrackerInterface) -> TrackerInterface:
@@ -80,16 +60,16 @@ class TrackerContract(BackendContract):
         """One instance follows one run after the other; each gets a new identifier, whatever its names."""
         run_ids = []
         for run_name in (None, "again", "again", "naïve 模型 🚀"):
-            run_ids.append(tracker.start_run(_EXPERIMENT, run_name))
+            run_ids.append(tracker.start_run(EXPERIMENT, run_name))
             tracker.log_metric("loss", 0.5, 1)
             tracker.end_run()
         assert [run_id for run_id in run_ids if not _is_text(run_id)] == []
         assert len(set(run_ids)) == len(run_ids)
 
-    @pytest.mark.parametrize("status", _END_STATUSES)
+    @pytest.mark.parametrize("status", END_STATUSES)
     def test_run_ends_with_its_status(self, tracker: TrackerInterface, status: str) -> None:
         """A run ends with any end status; a failed one must not look finished."""
-        run_id = tracker.start_run(_EXPERIMENT)
+        run_id = tracker.start_run(EXPERIMENT)
         tracker.log_metric("loss", 0.5, 1)
         tracker.end_run(status)
         if "read" in tracker.capabilities:
@@ -97,7 +77,7 @@ class TrackerContract(BackendContract):
 
     def test_run_without_records(self, tracker: TrackerInterface) -> None:
         """A run that fails before its first record is still a run, and nothing to record is no error."""
-        run_id = tracker.start_run(_EXPERIMENT)
+        run_id = tracker.start_run(EXPERIMENT)
         tracker.log_params({})
         tracker.log_metrics({})
         tracker.set_tags({})
@@ -109,7 +89,7 @@ class TrackerContract(BackendContract):
 
     def test_how_to_view_is_text_or_none(self, tracker: TrackerInterface) -> None:
         """`how_to_view` gives a line for the run's closing summary, or None."""
-        run_id = tracker.start_run(_EXPERIMENT)
+        run_id = tracker.start_run(EXPERIMENT)
         tracker.end_run()
         assert isinstance(tracker.how_to_view(run_id), str | None)
 
@@ -118,7 +98,7 @@ class TrackerContract(BackendContract):
     def test_params_of_every_type(self, tracker: TrackerInterface) -> None:
         """Values of all types that a configuration has are recorded, as `str` writes them."""
         given = copy.deepcopy(_PARAMS)
-        run_id = tracker.start_run(_EXPERIMENT)
+        run_id = tracker.start_run(EXPERIMENT)
         tracker.log_params(given)
         tracker.end_run()
         assert given == _PARAMS
@@ -127,7 +107,7 @@ class TrackerContract(BackendContract):
 
     def test_params_add_up(self, tracker: TrackerInterface) -> None:
         """Later parameters do not take the place of earlier ones, nor do tags."""
-        run_id = tracker.start_run(_EXPERIMENT)
+        run_id = tracker.start_run(EXPERIMENT)
         tracker.log_params({"a": 1})
         tracker.set_tags({"note": "naïve 模型"})
         tracker.log_params({"b": 2})
@@ -140,7 +120,7 @@ class TrackerContract(BackendContract):
     def test_long_param_does_not_end_the_run(self, tracker: TrackerInterface) -> None:
         """A parameter of 100,000 characters is recorded, at least its first 250; servers set limits of their own."""
         text = "0123456789" * 10_000
-        run_id = tracker.start_run(_EXPERIMENT)
+        run_id = tracker.start_run(EXPERIMENT)
         tracker.log_params({"long": text, "short": "x"})
         tracker.end_run()
         if "read" in tracker.capabilities:
@@ -151,7 +131,7 @@ class TrackerContract(BackendContract):
     def test_many_params_at_once(self, tracker: TrackerInterface) -> None:
         """A resolved configuration has hundreds of keys; servers take a hundred parameters a request."""
         params = {f"section.key{number}": number for number in range(250)}
-        run_id = tracker.start_run(_EXPERIMENT)
+        run_id = tracker.start_run(EXPERIMENT)
         tracker.log_params(params)
         tracker.end_run()
         if "read" in tracker.capabilities:
@@ -161,7 +141,7 @@ class TrackerContract(BackendContract):
 
     def test_metrics_with_and_without_a_step(self, tracker: TrackerInterface) -> None:
         """A metric is an int or a float, of any size; its step may be left out, be 0, or be huge."""
-        run_id = tracker.start_run(_EXPERIMENT)
+        run_id = tracker.start_run(EXPERIMENT)
         tracker.log_metric("whole", 3)
         tracker.log_metric("first", -0.5, 0)
         tracker.log_metric("tiny", 5e-324, 2**40)
@@ -180,7 +160,7 @@ class TrackerContract(BackendContract):
         A store without infinities may use the largest number of the same sign, as MLflow does.
         """
         values = [1.0, math.nan, math.inf, -math.inf, 0.5]
-        run_id = tracker.start_run(_EXPERIMENT)
+        run_id = tracker.start_run(EXPERIMENT)
         for step, value in enumerate(values):
             tracker.log_metric("loss", value, step)
         tracker.log_metric("last", math.nan, 0)
@@ -194,7 +174,7 @@ class TrackerContract(BackendContract):
 
     def test_same_key_and_step_may_come_again(self, tracker: TrackerInterface) -> None:
         """A metric that is recorded twice at a step keeps both values; a resumed run repeats some steps."""
-        run_id = tracker.start_run(_EXPERIMENT)
+        run_id = tracker.start_run(EXPERIMENT)
         tracker.log_metric("loss", 0.5, 1)
         tracker.log_metric("loss", 0.25, 1)
         tracker.end_run()
@@ -204,7 +184,7 @@ class TrackerContract(BackendContract):
     def test_many_metrics_at_once(self, tracker: TrackerInterface, many: int) -> None:
         """`log_metrics` takes as many metrics as there are; servers take a thousand a request."""
         metrics = {f"class_{number}/recall": number / 8 for number in range(many)}
-        run_id = tracker.start_run(_EXPERIMENT)
+        run_id = tracker.start_run(EXPERIMENT)
         tracker.log_metrics(metrics, 1)
         tracker.end_run()
         if "read" in tracker.capabilities:
@@ -215,7 +195,7 @@ class TrackerContract(BackendContract):
     def test_history_is_complete_and_in_order(self, reader: TrackerInterface, steps: int) -> None:
         """All values come back, to the last bit, in the order of recording; `metrics` has the last one."""
         recorded = [(step, 1 / (step + 3)) for step in range(steps)]
-        run_id = reader.start_run(_EXPERIMENT)
+        run_id = reader.start_run(EXPERIMENT)
         for step, value in recorded:
             reader.log_metric("loss", value, step)
         reader.end_run()
@@ -225,18 +205,18 @@ class TrackerContract(BackendContract):
 
     def test_running_run_reads_back_after_flush(self, reader: TrackerInterface) -> None:
         """After `flush`, someone who looks sees the run, what it recorded so far, and that it goes on."""
-        run_id = reader.start_run(_EXPERIMENT, "a name")
+        run_id = reader.start_run(EXPERIMENT, "a name")
         reader.log_params({"a": 1})
         reader.log_metric("loss", 0.5, 1)
         reader.flush()
         run = reader.get_run(run_id)
         reader.end_run()
-        assert (run.run_id, run.experiment_name, run.status) == (run_id, _EXPERIMENT, "RUNNING")
+        assert (run.run_id, run.experiment_name, run.status) == (run_id, EXPERIMENT, "RUNNING")
         assert (run.params, run.metrics) == ({"a": "1"}, {"loss": 0.5})
 
     def test_runs_do_not_mix(self, reader: TrackerInterface) -> None:
         """A second run on the same instance starts empty, and the first stays as it was."""
-        first = reader.start_run(_EXPERIMENT)
+        first = reader.start_run(EXPERIMENT)
         reader.log_params({"a": 1})
         reader.log_metric("loss", 0.5, 1)
         reader.end_run("FAILED")
@@ -245,7 +225,7 @@ class TrackerContract(BackendContract):
         reader.end_run()
         one, two = reader.get_run(first), reader.get_run(second)
         assert (one.experiment_name, one.status, one.params, one.metrics) == (
-            _EXPERIMENT, "FAILED", {"a": "1"}, {"loss": 0.5},
+            EXPERIMENT, "FAILED", {"a": "1"}, {"loss": 0.5},
         )  # fmt: skip
         assert (two.experiment_name, two.status, two.params, two.metrics) == (
             "contract/trackers/other", "FINISHED", {}, {"accuracy": 0.75},
@@ -272,7 +252,7 @@ class TrackerContract(BackendContract):
         folder = tmp_path_factory.mktemp("artifacts")
         local = folder / "model.bin"
         local.write_bytes(b"content")
-        tracker.start_run(_EXPERIMENT)
+        tracker.start_run(EXPERIMENT)
         if "artifacts" in tracker.capabilities:
             tracker.log_artifact(local, "weights/model.bin")
             tracker.log_artifact(str(local), "copy.bin")
@@ -293,7 +273,7 @@ class TrackerContract(BackendContract):
             pytest.skip("this tracker does not offer the capability 'artifacts'")
         local = tmp_path_factory.mktemp("artifacts") / "model.bin"
         local.write_bytes(b"content")
-        tracker.start_run(_EXPERIMENT)
+        tracker.start_run(EXPERIMENT)
         with pytest.raises(TrackerError):
             tracker.log_artifact(local, name)
         tracker.end_run()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from kladml.training.callbacks import FitInfo, FitResult, TrainerCallback
 
 if TYPE_CHECKING:
+    from kladml.training.data.orders import order_seed
     from kladml.training.trainer import UniversalTrainer
 
-__all__ = ["FitInfo", "FitResult", "TrainerCallback", "UniversalTrainer"]
+__all__ = ["FitInfo", "FitResult", "TrainerCallback", "UniversalTrainer", "order_seed"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,5 +18,9 @@ def __getattr__(name: str) -> Any:
         from kladml.training.trainer import UniversalTrainer
 
         return UniversalTrainer
+    if name == "order_seed":
+        from kladml.training.data.orders import order_seed
+
+        return order_seed
     message = f"module 'kladml.training' has no attribute '{name}'"
     raise AttributeError(message)

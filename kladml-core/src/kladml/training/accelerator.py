@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
+from accelerate.utils import DistributedDataParallelKwargs, is_torch_xla_available
 
 from kladml.errors import TrainingError
 
@@ -18,14 +19,11 @@ if TYPE_CHECKING:
 
 
 def check_device(config: TrainingConfig) -> str:
-    """Return `cpu`, `cuda` or `mps` for a configuration, after checking that it can train there.
+    """Return `cpu`, `cuda`, `mps` or `tpu` for a configuration, after checking that it can train there.
 
     Raises:
         TrainingError: The device is not there, or cannot do the precision.
     """
-    if config.distributed or config.num_processes > 1:
-        problem = "training in several processes is not part of this version of KladML"
-        raise TrainingError(problem, next_step="set training.distributed to false and training.num_processes to 1")
     device = _device(config.device)
     if device == "cpu" and config.mixed_precision == "fp16":
         problem = "training.mixed_precision is fp16, which needs a GPU, and training would run on the CPU"
@@ -40,7 +38,8 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         TrainingError: The device is not there, or cannot do the precision.
     """
     device = check_device(config)
-    return Accelerator(mixed_precision=config.mixed_precision, cpu=device == "cpu")
+    wrapping = DistributedDataParallelKwargs(find_unused_parameters=config.find_unused_parameters)
+    return Accelerator(mixed_precision=config.mixed_precision, cpu=device == "cpu", kwargs_handlers=[wrapping])
 
 
 @contextlib.contextmanager
@@ -63,9 +62,14 @@ def fresh_state() -> Iterator[None]:
 
 
 def _device(wanted: str) -> str:
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "tpu": is_torch_xla_available(check_is_tpu=True),
+    }
     if wanted == "auto":
-        return next((name for name in ("cuda", "mps") if available[name]), "cpu")
+        return next((name for name in ("tpu", "cuda", "mps") if available[name]), "cpu")
     if not available[wanted]:
         problem = f"training.device is {wanted}, which this machine or this build of torch does not have"
         raise TrainingError(problem, next_step="choose auto or cpu")

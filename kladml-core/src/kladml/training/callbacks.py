@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +57,9 @@ class FitResult:
 class TrainerCallback:
     """Base of callbacks: override what you need. An exception in a callback ends the training with it.
 
+    In a training of several processes, callbacks are called in the main process only. What a callback has to
+    remember when a training is resumed, it returns from `state_dict`; checkpoints keep it.
+
     ```python
     class PrintLoss(TrainerCallback):
         def on_epoch_ended(self, epoch, step, metrics):
@@ -80,8 +83,18 @@ class TrainerCallback:
     def on_epoch_ended(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
         """Called after each epoch and its validation, with means per sample."""
 
+    def on_validated(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
+        """Called after a validation inside an epoch (`training.validate_every_steps`), with means per sample."""
+
     def on_checkpoint_saved(self, path: Path, step: int, *, is_best: bool) -> None:
         """Called after a checkpoint is complete on the disk."""
 
     def on_fit_ended(self, result: FitResult) -> None:
         """Called once after the last step, not when the training failed."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the callback has to remember when training is resumed, JSON-able."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned; called before the first step of a resumed training, if not empty."""

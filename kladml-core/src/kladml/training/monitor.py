@@ -47,6 +47,7 @@ class Monitor:
 
     def __init__(self, metric: str, mode: str, min_delta: float = 0.0) -> None:
         self.metric = metric
+        self.mode = mode
         self.sign = 1.0 if mode == "max" else -1.0
         self.min_delta = min_delta
         self.best: float | None = None

@@ -7,6 +7,7 @@ gradients only for calls through the wrapped module.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -65,25 +66,31 @@ class StepModule(nn.Module):
             raise ModelContractError(problem, next_step="define training_step(self, batch, batch_idx), or pass loss=")
         self._steps = {stage: _step_of(module, stage) for stage in ("train", "val")} if self._has_step else {}
 
-    def forward(self, batch: Any, index: int, stage: str) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def forward(self, batch: Any, index: int, stage: str) -> tuple[torch.Tensor, dict[str, Any]]:
         """Compute one step.
 
         Args:
             batch: The batch, on the module's device.
             index: Position of the batch in the epoch, from 0.
-            stage: `train` or `val`.
+            stage: `train`, `val`, or `warm` for a loss of 0 that touches every parameter and no batch.
 
         Returns:
-            The loss (a scalar, the mean over the batch) and detached scalars by name, `loss` among them.
+            The loss (a scalar, the mean over the batch) and further detached scalars by name; `num_items` among them
+            is how many items, such as tokens, the loss is the mean of.
         """
-        if self._has_step:
-            loss, metrics = _loss_and_metrics(self._steps[stage](batch, index), type(self.module).__name__)
-        else:
-            loss, metrics = self._plain_step(batch)
-        metrics["loss"] = loss.detach()
-        return loss, metrics
+        if stage == "warm":
+            return self._touch_all(), {}
+        if self._steps:
+            return _loss_and_metrics(self._steps[stage](batch, index), type(self.module).__name__)
+        return self._plain_step(batch)
 
-    def _plain_step(self, batch: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def _touch_all(self) -> torch.Tensor:
+        """Return a zero that depends on every trained parameter, in their order."""
+        sparse = {id(part.weight) for part in self.modules() if getattr(part, "sparse", False)}
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return torch.stack([_touch(parameter, sparse=id(parameter) in sparse) for parameter in trained]).sum()
+
+    def _plain_step(self, batch: Any) -> tuple[torch.Tensor, dict[str, Any]]:
         if not (isinstance(batch, list | tuple) and len(batch) == 2):  # noqa: PLR2004 - inputs and targets
             problem = f"{type(self.module).__name__} with loss= needs batches of (inputs, targets)"
             raise ModelContractError(
@@ -91,18 +98,19 @@ class StepModule(nn.Module):
             )
         inputs, target = batch
         output = self.module(inputs)
+        assert self.loss is not None  # noqa: S101 - held by __init__
+        if getattr(output, "shape", None) == getattr(target, "shape", None):
+            return self.loss(output, target), {}
         if self._would_broadcast(output, target):
             problem = (
                 f"the output of {type(self.module).__name__} has shape {tuple(output.shape)} and the target "
                 f"{tuple(target.shape)}, which a loss would broadcast to a wrong result"
             )
             raise ModelContractError(problem, next_step="make both shapes equal")
-        assert self.loss is not None  # noqa: S101 - held by __init__
         loss = self.loss(output, target)
-        metrics = {}
-        if _is_classification(output, target):
-            metrics["accuracy"] = (output.detach().argmax(1) == target).float().mean()
-        return loss, metrics
+        if not _is_classification(output, target):
+            return loss, {}
+        return loss, {"accuracy": (output.detach().argmax(1) == target).float().mean()}
 
     def _would_broadcast(self, output: Any, target: Any) -> bool:
         """Tell whether the loss would stretch one of them to the other's shape and be silent about it.
@@ -115,6 +123,14 @@ class StepModule(nn.Module):
         if target.is_floating_point() and getattr(self.loss, "__module__", "").startswith("torch"):
             return True
         return [size for size in output.shape if size != 1] == [size for size in target.shape if size != 1]
+
+
+def _touch(parameter: nn.Parameter, *, sparse: bool) -> torch.Tensor:
+    """Return a zero whose gradient is of the kind that the parameter gets in training."""
+    if not sparse:
+        return parameter.real.sum() * 0.0 if parameter.is_complex() else parameter.sum() * 0.0
+    first = torch.zeros(1, dtype=torch.long, device=parameter.device)
+    return nn.functional.embedding(first, parameter, sparse=True).sum() * 0.0
 
 
 def _is_classification(output: Any, target: Any) -> bool:
@@ -134,7 +150,9 @@ def _step_of(module: nn.Module, stage: str) -> Callable[[Any, int], Any]:
     return step if takes_index else lambda batch, _: step(batch)  # type: ignore[operator,return-value]
 
 
-def _loss_and_metrics(result: Any, model: str) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def _loss_and_metrics(result: Any, model: str) -> tuple[torch.Tensor, dict[str, Any]]:
+    if isinstance(result, torch.Tensor) and result.dim() == 0:
+        return result, {}
     values = dict(result) if isinstance(result, Mapping) else {"loss": result}
     loss = values.pop("loss", None)
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
@@ -143,15 +161,19 @@ def _loss_and_metrics(result: Any, model: str) -> tuple[torch.Tensor, dict[str, 
             f"the step of {model} must return the loss as a scalar tensor, or a dict with one as 'loss', not {got}"
         )
         raise TrainingError(problem, next_step="return the mean loss over the batch")
-    metrics = {}
-    for name, value in values.items():
-        try:
-            scalar = torch.as_tensor(value if hasattr(value, "shape") else float(value)).detach()
-        except (TypeError, ValueError, RuntimeError) as error:
-            problem = f"the metric '{name}' of {model} is a {type(value).__name__}, not a number"
-            raise TrainingError(problem, next_step="return its mean over the batch") from error
-        if scalar.numel() != 1:
-            problem = f"the metric '{name}' of {model} has shape {tuple(scalar.shape)}"
-            raise TrainingError(problem, next_step="return its mean over the batch")
-        metrics[name] = scalar.reshape(()).to(loss.device)
-    return loss.reshape(()), metrics
+    return loss.reshape(()), {name: _metric(value, name, model) for name, value in values.items()}
+
+
+def _metric(value: Any, name: str, model: str) -> float | torch.Tensor:
+    """Return a metric as a number, or as a tensor that stays where it is."""
+    shape = getattr(value, "shape", ())
+    if math.prod(shape) != 1:
+        problem = f"the metric '{name}' of {model} has shape {tuple(shape)}"
+        raise TrainingError(problem, next_step="return its mean over the batch")
+    if isinstance(value, torch.Tensor):
+        return value.detach().reshape(())
+    try:
+        return float(value.reshape(()) if shape else value)
+    except (TypeError, ValueError) as error:
+        problem = f"the metric '{name}' of {model} is a {type(value).__name__}, not a number"
+        raise TrainingError(problem, next_step="return its mean over the batch") from error

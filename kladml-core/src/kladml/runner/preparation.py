@@ -1,0 +1,152 @@
+"""What a run needs besides its backends, found and checked before anything is registered: model, loss and data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kladml.errors import ModelContractError, ModelReferenceError
+from kladml.interfaces import ExperimentAddress
+from kladml.log import get_logger
+from kladml.models import check_model_class, is_torch_module
+from kladml.models.contract import is_estimator
+from kladml.runner.data import check_data, fingerprint, load_data
+from kladml.runner.references import load_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kladml.config import ResolvedConfig
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the caller of a run gave as objects.
+
+    Attributes:
+        model_class: The model's class, or None.
+        model_args: Arguments of the class, over those of the configuration.
+        loss: The loss, as a function or a name, or None.
+        train_data: Training data, a reference to it, or None.
+        val_data: Validation data, likewise.
+    """
+
+    model_class: Any
+    model_args: dict[str, Any]
+    loss: Any
+    train_data: Any
+    val_data: Any
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to begin.
+
+    Attributes:
+        config: Its configuration.
+        source: What the configuration was read from, for people.
+        model_class: The model's class, checked.
+        model_args: All arguments of the class.
+        loss: The loss, or None.
+        train_data: Training data.
+        val_data: Validation data, or None.
+        data_fingerprint: Fingerprint of the training data, or None where it cannot be had.
+        code: Folder of the user's code.
+    """
+
+    config: ResolvedConfig
+    source: str
+    model_class: type[Any]
+    model_args: dict[str, Any]
+    loss: Any
+    train_data: Any
+    val_data: Any
+    data_fingerprint: str | None
+    code: Path
+
+    @property
+    def experiment(self) -> ExperimentAddress:
+        """The experiment that the run belongs to."""
+        return experiment_of(self.config)
+
+
+def experiment_of(config: ResolvedConfig) -> ExperimentAddress:
+    """Return the configured experiment."""
+    return ExperimentAddress(config.run.project, config.run.family, config.run.experiment)
+
+
+def prepare(config: ResolvedConfig, source: str, given: Given, folders: Sequence[Path], *, processes: int) -> Prepared:
+    """Find model, loss and data, and check them.
+
+    Args:
+        config: The configuration.
+        source: What it was read from, for people.
+        given: What the caller gave.
+        folders: Where relative references are looked for, in this order; the first is that of the user's code.
+        processes: How many processes train.
+
+    Raises:
+        ModelError: The model cannot be imported, lacks part of its contract, or cannot train in several processes.
+        DataError: The data cannot be read, or is empty or inconsistent.
+        TrainingError: The device is not there, or cannot do the precision.
+    """
+    model_class, loss = _find_model(config, given, folders)
+    _check_use(config, model_class, loss, processes)
+    train_data = _find_data(config, "train", given.train_data, folders)
+    val_data = _find_data(config, "val", given.val_data, folders)
+    return Prepared(
+        config=config,
+        source=source,
+        model_class=model_class,
+        model_args={**config.run.model.args, **given.model_args},
+        loss=loss,
+        train_data=train_data,
+        val_data=val_data,
+        data_fingerprint=fingerprint(train_data),
+        code=folders[0],
+    )
+
+
+def _find_model(config: ResolvedConfig, given: Given, folders: Sequence[Path]) -> tuple[type[Any], Any]:
+    """Import the model and its loss where they are references, and check the contract."""
+    chosen, model_class = config.run.model, given.model_class
+    if model_class is None:
+        if chosen.ref is None:
+            problem = "there is no model"
+            raise ModelReferenceError(problem, next_step="set model.ref to file.py:Class or package.module:Class")
+        model_class = load_reference(chosen.ref, folders, key="model.ref")
+    loss = chosen.loss if given.loss is None else given.loss
+    if isinstance(loss, str) and ":" in loss:
+        loss = load_reference(loss, folders, key="model.loss")
+    return check_model_class(model_class, loss=loss), loss
+
+
+def _check_use(config: ResolvedConfig, model_class: type[Any], loss: Any, processes: int) -> None:
+    """Check that a model can be trained as it is configured, and say what it does not use."""
+    if is_torch_module(model_class):
+        from kladml.training.accelerator import check_device
+
+        check_device(config.run.training)
+        return
+    if processes > 1:
+        problem = f"{model_class.__name__} is no nn.Module, and nothing else trains in {processes} processes"
+        raise ModelContractError(problem, next_step="train it in one process, without training.distributed")
+    if is_estimator(model_class):
+        ignored = [key for key in config.entries if key.startswith("training.") and key != "training.seed"]
+        ignored += ["model.loss"] if loss is not None else []
+        if ignored:
+            log.warning(f"{model_class.__name__} is a scikit-learn estimator and makes no use of {', '.join(ignored)}")
+
+
+def _find_data(config: ResolvedConfig, key: str, given: Any, folders: Sequence[Path]) -> Any:
+    """Load data that is a reference, and check it."""
+    chosen = config.run.data
+    data = getattr(chosen, key) if given is None else given  # the argument wins over the configuration
+    if isinstance(data, str | Path):
+        data = load_data(str(data), folders, key=f"data.{key}", target=chosen.target, arguments=chosen.args)
+    if key == "train" or data is not None:
+        check_data(data, f"{key}_data")
+    return data
