@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from kladml.errors import AddressError
+from kladml.errors import AddressError, CapabilityError
 from kladml.interfaces import CatalogInterface, CatalogRun, ExperimentAddress, RunAddress
 
 
@@ -39,6 +39,11 @@ def test_unknown_run_is_an_address_error_that_says_how_to_see_the_others():
     with pytest.raises(AddressError) as caught:
         catalog.get_run(RunAddress.parse("digits@2"))
     assert str(caught.value) == "there is no run 'default/default/digits@2'; kladml runs list shows those there are"
+
+
+def test_catalog_that_cannot_resume_says_so():
+    with pytest.raises(CapabilityError, match="MinimalCatalog cannot note that run 'default/default/digits@1' goes on"):
+        MinimalCatalog(run_of("digits@1")).resume_run(RunAddress.parse("digits@1"), "0f3c", {})
 
 
 def test_experiments_are_listed_once_and_sorted():

@@ -62,6 +62,7 @@ def test_optional_steps_do_nothing():
         (lambda tracker: tracker.log_artifact("a.bin", "weights"), r"keep 'weights' \(a\.bin\): .* 'artifacts'"),
         (lambda tracker: tracker.get_run("0f3c"), "read run '0f3c' back: .* 'read'"),
         (lambda tracker: tracker.metric_history("0f3c", "loss"), "read 'loss' of run '0f3c' back: .* 'read'"),
+        (lambda tracker: tracker.resume_run("0f3c"), "go on with run '0f3c': .* 'resume'"),
     ],
 )
 def test_optional_capabilities_say_that_they_are_missing(call, message):

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -79,3 +86,70 @@ def in_a_workspace(tmp_path, monkeypatch):
     (tmp_path / ".kladml").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+class Program:
+    """`program.py` as one process, or as one of several that train together."""
+
+    def __init__(self, folder, options, variables):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("KLADML_")}
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("program.py")), json.dumps(options)],
+            cwd=folder,
+            env={**environment, "OMP_NUM_THREADS": "1", **variables},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def report(self):
+        """Wait for the end and return what the program says of it; None if it was killed."""
+        output, errors = self.process.communicate(timeout=300)
+        lines = [line for line in output.splitlines() if line.startswith("{")]
+        assert lines or self.process.returncode < 0, errors
+        return json.loads(lines[-1]) if lines else None
+
+    def line(self):
+        """Wait for a line of its output."""
+        return self.process.stdout.readline().strip()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start `program.py` in a folder; what still runs at the end of the test is killed."""
+    started = []
+
+    def start_one(folder=tmp_path, variables=(), **options):
+        started.append(Program(folder, options, dict(variables)))
+        return started[-1]
+
+    yield start_one
+    for program in started:
+        program.process.kill()
+        program.process.communicate()
+
+
+@pytest.fixture
+def start_ranks(start, tmp_path):
+    """Start `program.py` as several processes that train together, each in a folder if there are several."""
+
+    def start_all(world, folders=(), **options):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        common = {"WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        folders = folders or [tmp_path] * world
+        return [
+            start(
+                folder,
+                {**{k: str(v) for k, v in common.items()}, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                **options,
+            )
+            for rank, folder in enumerate(folders)
+        ]
+
+    return start_all

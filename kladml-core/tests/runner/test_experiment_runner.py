@@ -130,6 +130,18 @@ def test_a_scikit_learn_estimator_runs(backends, data):
     assert again.metrics == result.metrics
 
 
+def test_what_an_estimator_does_not_use_is_said(backends, data, caplog):
+    from sklearn.linear_model import LinearRegression
+
+    arguments = {"training": {"seed": 3, "max_epochs": 5, "optimizer": {"lr": 0.1}}, "loss": "mse"}
+    backends.runner().run(LinearRegression, data, **arguments)
+    said = "LinearRegression is a scikit-learn estimator and makes no use of "
+    assert f"{said}training.max_epochs, training.optimizer.lr, model.loss" in caplog.text
+    caplog.clear()
+    backends.runner().run(LinearRegression, data, training={"seed": 3})
+    assert said not in caplog.text
+
+
 def test_the_same_seed_gives_the_same_weights(backends, data):
     arguments = {"loss": "mse", "training": {"max_epochs": 2}}
     runs = [backends.runner().run(Linear, (data[0], data[1][:, None]), **arguments) for _ in range(2)]
@@ -140,14 +152,39 @@ def test_the_same_seed_gives_the_same_weights(backends, data):
 def test_messages_come_in_order_on_the_runs_channel(backends, data):
     backends.runner().run(WithStep, data, data, training={"max_epochs": 2, "log_every": 1, "batch_size": 10})
     events = backends.events()
-    assert events == [
+    saved = [index for index, event in enumerate(events) if event == "checkpoint_saved"]
+    assert [event for event in events if event != "checkpoint_saved"] == [
         "run_started",
-        *("step", "step", "epoch_ended", "checkpoint_saved") * 2,
+        *("step", "step", "epoch_ended") * 2,
         "run_ended",
     ]
+    # Checkpoints are written beside the training: each is told of once it is complete.
+    assert len(saved) == 2
+    assert all(events[:index].count("epoch_ended") > number for number, index in enumerate(saved))
     channels = {channel for channel, _ in backends.publisher.messages}
     assert channels == {"kladml:default/default/default@1"}
     assert all(json.loads(json.dumps(message)) == message for _, message in backends.publisher.messages)
+
+
+def test_steps_are_series_of_their_own_beside_the_epochs(backends, data):
+    training = {"max_epochs": 2, "log_every": 1, "batch_size": 10}
+    result = backends.runner().run(WithStep, data, data, training=training)
+    history = backends.tracker.runs[result.run_id].history
+    steps = [message for _, message in backends.publisher.messages if message["event"] == "step"]
+    assert history["loss_step"] == [(message["step"], message["loss"]) for message in steps]
+    assert history["lr_step"] == [(step, 0.1) for step in (1, 2, 3, 4)]
+    assert [step for step, _ in history["loss"]] == [1, 2]
+    assert not {"loss_step", "lr_step"} & result.metrics.keys()
+
+
+def test_validations_inside_an_epoch_are_series_of_their_own(backends, data):
+    training = {"max_epochs": 2, "validate_every_steps": 2, "batch_size": 5, "log_every": 0}
+    result = backends.runner().run(WithStep, data, data, training=training)
+    history = backends.tracker.runs[result.run_id].history
+    said = [message for _, message in backends.publisher.messages if message["event"] == "validated"]
+    assert [(message["epoch"], message["step"]) for message in said] == [(1, 2), (1, 4), (2, 6), (2, 8)]
+    for name in ("loss", "val_loss", "val_mae"):
+        assert history[f"{name}_step"] == [(message["step"], message["metrics"][name]) for message in said]
 
 
 class OnlyAbstractTracker(TrackerInterface):
@@ -455,7 +492,12 @@ def test_a_trackers_identifier_never_becomes_a_path(backends, model_class, data)
             TrainingError,
             "fp16, which needs a GPU",
         ),
-        ({"model_class": WithStep, "training": {"num_processes": 2}}, TrainingError, "several processes"),
+        ({"training": {"num_processes": 2}}, TrainingError, "num_processes is 2, and training.distributed is false"),
+        (
+            {"model_class": WithStep, "training": {"distributed": True, "num_processes": 2}},
+            TrainingError,
+            "asks for 2 processes, and this is a single one that no launcher started; use 'kladml train --distributed",
+        ),
     ],
 )
 def test_what_cannot_work_is_said_before_the_run_starts(backends, model_class, data, arguments, error, said):

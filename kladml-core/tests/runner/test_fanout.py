@@ -2,7 +2,7 @@
 
 import pytest
 
-from kladml.errors import BackendError
+from kladml.errors import BackendError, TrackerError
 from kladml.runner.fanout import FAILURES_UNTIL_OFF, FanOut
 from kladml.runner.selection import Selected
 
@@ -80,7 +80,10 @@ def test_without_trackers_there_is_no_identifier():
 
 
 def test_a_hint_that_fails_is_only_a_warning():
-    assert fan_out(Flaky()).how_to_view("x") == []
+    trackers = fan_out(Flaky())
+    trackers.start_run("e", None)
+    assert trackers.how_to_view() == []
+    assert trackers.warnings() == ["tracker t0 (acme 1.0): 1 calls failed, last: RuntimeError: no idea"]
 
 
 def test_borrowed_backends_are_left_open():
@@ -89,3 +92,43 @@ def test_borrowed_backends_are_left_open():
     fan_out(lent, borrowed=True).close()
     assert own.closed
     assert not hasattr(lent, "closed")
+
+
+class Resuming(Flaky):
+    def __init__(self, known=(), failing=()):
+        super().__init__(failing)
+        self.known = known
+
+    def resume_run(self, run_id):
+        if run_id not in self.known:
+            raise TrackerError(f"there is no run '{run_id}'")
+        self.resumed = run_id
+
+
+def test_each_tracker_goes_on_with_its_run_or_starts_a_new_one(caplog):
+    one, two, three = Resuming({"a"}), Resuming({"x"}), Resuming()
+    members = fan_out(one, two, three)
+    assert members.start_run("e", None, [("t1", "b"), ("t0", "a")]) == "a"
+    assert members.run_ids() == [("t0", "a"), ("t1", "id of e"), ("t2", "id of e")]
+    assert [member.name for member in members.resumed] == ["t0"]
+    assert (
+        "tracker t1 (acme 1.0) starts a new run, because it cannot go on with 'b': there is no run 'b'" in caplog.text
+    )
+    assert len(caplog.records) == 1
+
+
+def test_trackers_of_one_name_each_have_a_run():
+    one, two = Resuming({"a"}), Resuming({"b"})
+    members = FanOut([Selected("tracker", "t", "acme 1.0", backend) for backend in (one, two)])
+    assert members.start_run("e", None, [("t", "a"), ("t", "b")]) == "a"
+    assert (one.resumed, two.resumed) == ("a", "b")
+
+
+def test_a_tracker_that_is_down_is_left_out_of_a_resumed_run():
+    class Down(Resuming):
+        def resume_run(self, run_id):
+            raise ConnectionError("no route")
+
+    members = fan_out(Down(), Resuming({"b"}))
+    assert members.start_run("e", None, [("t0", "a"), ("t1", "b")]) == "b"
+    assert members.run_ids() == [("t1", "b")]

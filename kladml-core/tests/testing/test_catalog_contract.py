@@ -88,7 +88,10 @@ class Broken(MemoryCatalog):
             self.runs.append(CatalogRun(address, run_id, "RUNNING", datetime.now(UTC), backends=dict(backends)))
         return address
 """
-    assert failing_cases(broken(source)) == {"test_threads_get_distinct_numbers"}
+    assert failing_cases(broken(source)) == {
+        "test_threads_get_distinct_numbers",
+        "test_run_from_elsewhere_is_registered_under_its_address",
+    }
 
 
 def test_catalog_that_counts_from_zero(failing_cases):
@@ -105,6 +108,8 @@ class Broken(MemoryCatalog):
         "test_every_experiment_counts_for_itself",
         "test_threads_get_distinct_numbers",
         "test_unknown_run_is_an_address_error",
+        "test_run_from_elsewhere_is_registered_under_its_address",
+        "test_run_without_a_number_is_not_registered",
     }
 
 
@@ -117,7 +122,10 @@ class Broken(MemoryCatalog):
             self.runs.append(CatalogRun(address, run_id, "RUNNING", datetime.now(UTC), backends=dict(backends)))
         return address
 """
-    assert failing_cases(broken(source)) == {"test_every_experiment_counts_for_itself"}
+    assert failing_cases(broken(source)) == {
+        "test_every_experiment_counts_for_itself",
+        "test_run_from_elsewhere_is_registered_under_its_address",
+    }
 
 
 def test_catalog_that_counts_running_runs_only(failing_cases):
@@ -130,7 +138,10 @@ class Broken(MemoryCatalog):
             self.runs.append(CatalogRun(address, run_id, "RUNNING", datetime.now(UTC), backends=dict(backends)))
         return address
 """
-    assert failing_cases(broken(source)) == {"test_numbers_start_at_one_without_gaps"}
+    assert failing_cases(broken(source)) == {
+        "test_numbers_start_at_one_without_gaps",
+        "test_run_from_elsewhere_is_registered_under_its_address",
+    }
 
 
 def test_catalog_that_ignores_the_family(failing_cases):
@@ -222,3 +233,51 @@ class TestForgetful(CatalogContract):
 """
     cases = {"test_runs_outlive_the_object", "test_two_objects_share_one_numbering"}
     assert failing_cases(broken(source)) == cases
+
+
+def test_catalog_whose_resumed_run_keeps_its_end(failing_cases):
+    source = """
+class Broken(MemoryCatalog):
+    def resume_run(self, address, run_id, backends):
+        before = {run.address: run.ended_at for run in self.runs}
+        super().resume_run(address, run_id, backends)
+        index = self._index_of(address)
+        self.runs[index] = replace(self.runs[index], ended_at=before.get(address))
+"""
+    assert failing_cases(broken(source)) == {"test_resumed_run_is_running_again"}
+
+
+def test_catalog_that_resumes_as_a_new_run(failing_cases):
+    source = """
+class Broken(MemoryCatalog):
+    def resume_run(self, address, run_id, backends):
+        if self._index_of(address) is None:
+            super().resume_run(address, run_id, backends)
+        else:
+            self.add_run(address.experiment, run_id, backends)
+"""
+    assert failing_cases(broken(source)) == {"test_resumed_run_is_running_again"}
+
+
+def test_catalog_that_gives_the_number_of_a_run_from_elsewhere_again(failing_cases):
+    source = """
+class Broken(MemoryCatalog):
+    def add_run(self, experiment, run_id, backends):
+        with self._lock:
+            address = RunAddress(experiment, str(len(self.list_runs(experiment)) + 1))
+            self.runs.append(CatalogRun(address, run_id, "RUNNING", datetime.now(UTC), backends=dict(backends)))
+        return address
+"""
+    assert failing_cases(broken(source)) == {"test_run_from_elsewhere_is_registered_under_its_address"}
+
+
+def test_catalog_that_registers_labels_of_others(failing_cases):
+    source = """
+class Broken(MemoryCatalog):
+    def resume_run(self, address, run_id, backends):
+        if address.label.isdecimal():
+            super().resume_run(address, run_id, backends)
+        else:
+            self.add_run(address.experiment, run_id, backends)
+"""
+    assert failing_cases(broken(source)) == {"test_run_without_a_number_is_not_registered"}

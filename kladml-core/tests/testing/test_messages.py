@@ -13,7 +13,7 @@ def documented_fields():
 
 def test_samples_have_exactly_the_documented_events_and_fields():
     documented = documented_fields()
-    assert len(documented) == 5
+    assert len(documented) == 6
     for message in sample_messages():
         assert message.keys() - {"event", "time"} == documented[message["event"]]
     assert {message["event"] for message in sample_messages()} == documented.keys()

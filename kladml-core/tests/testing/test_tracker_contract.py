@@ -30,6 +30,15 @@ class TestMemoryTracker(TrackerContract):
     def tracker(self):
         return MemoryTracker()
 
+    @pytest.fixture
+    def reopen(self, tracker):
+        def open_again():
+            second = MemoryTracker()
+            second.runs = tracker.runs
+            return second
+
+        return open_again
+
 
 class TestMinimalTracker(TrackerContract):
     @pytest.fixture
@@ -114,7 +123,10 @@ class Broken(MemoryTracker):
         self.runs[experiment_name].run_id = experiment_name
         return experiment_name
 """
-    assert failing_cases(broken(source)) == {"test_every_run_has_an_identifier_of_its_own"}
+    assert failing_cases(broken(source)) == {
+        "test_every_run_has_an_identifier_of_its_own",
+        "test_resumed_run_is_no_new_run",
+    }
 
 
 def test_tracker_that_forgets_the_second_page(failing_cases):
@@ -173,7 +185,7 @@ class Broken(MemoryTracker):
     def log_params(self, params):
         self._run().params = dict(params)
 """
-    assert failing_cases(broken(source)) == {"test_params_add_up"}
+    assert failing_cases(broken(source)) == {"test_params_add_up", "test_resumed_run_goes_on_where_it_ended"}
 
 
 def test_tracker_that_flattens_the_params_it_was_given(failing_cases):
@@ -229,3 +241,81 @@ class Broken(MemoryTracker):
         return super().get_run(run_id) if run_id in self.runs else TrackedRun(run_id, "", "RUNNING")
 """
     assert failing_cases(broken(source)) == {"test_reading_an_unknown_run"}
+
+
+def test_tracker_that_resumes_nothing_although_it_says_so(failing_cases):
+    source = """
+class Broken(MemoryTracker):
+    def resume_run(self, run_id):
+        pass
+"""
+    cases = {"test_resumed_run_goes_on_where_it_ended", "test_resumed_run_is_no_new_run"}
+    assert failing_cases(broken(source)) == cases | {"test_resuming_an_unknown_run"}
+
+
+def test_tracker_whose_resumed_run_still_looks_ended(failing_cases):
+    source = """
+class Broken(MemoryTracker):
+    def resume_run(self, run_id):
+        status = self._known(run_id).status
+        super().resume_run(run_id)
+        self._active.status = status
+"""
+    assert failing_cases(broken(source)) == {"test_resumed_run_goes_on_where_it_ended"}
+
+
+def test_tracker_whose_resumed_run_starts_empty(failing_cases):
+    source = """
+class Broken(MemoryTracker):
+    def resume_run(self, run_id):
+        super().resume_run(run_id)
+        self._active.history.clear()
+"""
+    assert failing_cases(broken(source)) == {"test_resumed_run_goes_on_where_it_ended"}
+
+
+def test_tracker_that_resumes_only_what_it_began_itself(failing_cases):
+    source = """
+class Broken(MemoryTracker):
+    everything = {}
+
+    def __init__(self):
+        self.runs, self._active, self.mine = self.everything, None, set()
+
+    def start_run(self, experiment_name, run_name=None):
+        run_id = super().start_run(experiment_name, run_name)
+        self.mine.add(run_id)
+        return run_id
+
+    def resume_run(self, run_id):
+        if run_id not in self.mine:
+            raise TrackerError("not mine")
+        super().resume_run(run_id)
+"""
+    reopen = """
+    @pytest.fixture
+    def reopen(self):
+        return Broken
+"""
+    assert failing_cases(broken(source) + reopen) == {"test_run_that_never_ended_is_resumed_elsewhere"}
+
+
+def test_tracker_that_resumes_runs_it_does_not_have(failing_cases):
+    source = """
+class Broken(MemoryTracker):
+    def resume_run(self, run_id):
+        if run_id in self.runs:
+            super().resume_run(run_id)
+        else:
+            self.start_run("made up")
+"""
+    assert failing_cases(broken(source)) == {"test_resuming_an_unknown_run"}
+
+
+def test_tracker_that_does_not_declare_that_it_resumes(failing_cases):
+    source = """
+class Broken(MemoryTracker):
+    capabilities = frozenset({"artifacts", "read"})
+"""
+    cases = {"test_capabilities_are_declared_where_they_are_implemented", "test_resuming_an_unknown_run"}
+    assert failing_cases(broken(source)) == cases

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import inspect
+import json
+import os
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from kladml.config import TrainingConfig
@@ -29,6 +37,14 @@ def double():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def seed():
+    """A seed that is another one in every run; a failing test prints it, and KLADML_TEST_SEED repeats it."""
+    chosen = int(os.environ.get("KLADML_TEST_SEED") or secrets.randbelow(2**31))
+    print(f"\nKLADML_TEST_SEED={chosen}")  # noqa: T201 - pytest shows it where the test fails
+    return chosen
 
 
 class Recorder(TrainerCallback):
@@ -130,3 +146,70 @@ def weights():
 def same():
     """Tell whether two state dicts are equal bit by bit."""
     return lambda one, other: one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@dataclass
+class RankEnd:
+    """How one of several processes ended.
+
+    `returned` is what its function returned, `tensors` what that held under this name; `error` and `message` are
+    the type and text of its exception.
+    """
+
+    exit_code: int
+    log: str
+    returned: dict | None = None
+    tensors: dict | None = None
+    error: str | None = None
+    message: str = ""
+
+
+@pytest.fixture(scope="session")
+def rank_server():
+    """The process that forks ranks; see `rank_server.py`. It ends with the tests."""
+    if not hasattr(os, "fork"):
+        pytest.skip("several processes are for Linux and macOS")
+    program = [sys.executable, "-W", "ignore", Path(__file__).with_name("rank_server.py")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        yield server
+        server.stdin.close()
+
+
+@pytest.fixture
+def run_ranks(rank_server, tmp_path):
+    """Call a module's function in several processes that a launcher seems to have started, and return their ends.
+
+    The function must be at the top of its file, and its arguments JSON-able. If `fails` is false, all have to succeed.
+    """
+    runs = iter(range(1000))
+
+    def run(world, function, *, fails=False, limit=60, environment=None, **arguments):
+        folder = tmp_path / f"ranks-{next(runs)}"
+        folder.mkdir()
+        request = {
+            "world": world,
+            "file": inspect.getsourcefile(function),
+            "function": function.__name__,
+            "arguments": arguments,
+            "folder": str(folder),
+            "limit": limit,
+            "environment": environment or {},
+        }
+        rank_server.stdin.write(json.dumps(request) + "\n")
+        rank_server.stdin.flush()
+        exit_codes = json.loads(rank_server.stdout.readline())
+        ends = []
+        for rank, exit_code in enumerate(exit_codes):
+            path = folder / f"rank-{rank}"
+            end = RankEnd(exit_code, path.with_suffix(".log").read_text())
+            said = json.loads(path.with_suffix(".json").read_text()) if path.with_suffix(".json").is_file() else {}
+            end.returned, end.error, end.message = said.get("returned"), said.get("error"), said.get("message", "")
+            if end.returned is not None:
+                end.tensors = load_file(path.with_suffix(".safetensors"))
+            ends.append(end)
+        if not fails:
+            assert exit_codes == [0] * world, "\n".join(end.log for end in ends)
+        return ends
+
+    return run

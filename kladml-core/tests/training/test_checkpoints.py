@@ -7,10 +7,13 @@ import json
 import logging
 import math
 import pickle
+import re
 import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -22,8 +25,8 @@ from torch.optim import lr_scheduler
 
 from kladml.config.schema import CheckpointConfig
 from kladml.errors import CheckpointError
-from kladml.training import checkpoints
-from kladml.training.checkpoints import Checkpoint, CheckpointStore, optimizer_content, optimizer_state
+from kladml.training.checkpointing import store as checkpoints
+from kladml.training.checkpointing.store import Checkpoint, CheckpointStore, optimizer_content, optimizer_state
 
 FILES = ["model.safetensors", "optimizer.safetensors", "state.json"]
 
@@ -66,6 +69,25 @@ def test_a_manifest_holds_size_and_sha256_of_every_other_file(store):
         }
         for name in FILES
     }
+
+
+def test_a_manifest_says_when_and_in_which_place_and_stays_in_order(store):
+    places = []
+    for step in (1, 9, 3, 3):
+        content = json.loads((store.save(checkpoint(), step) / "MANIFEST.json").read_text())
+        places.append(content["sequence"])
+        assert abs(datetime.now(UTC) - datetime.fromisoformat(content["saved_at"])) < timedelta(minutes=1)
+
+    assert places == [1, 2, 3, 4]
+
+
+def test_what_belongs_to_single_processes_comes_back_by_rank(store):
+    ranks = [bytes([rank]) * rank for rank in range(12)]
+
+    path = store.save(replace(checkpoint(), ranks=ranks), 1)
+
+    assert checkpoints.load(path).ranks == ranks
+    assert (path / "rank-00011.safetensors").read_bytes() == ranks[11]
 
 
 def test_tensors_come_back_bit_by_bit_whatever_their_type_and_layout(store):
@@ -260,15 +282,15 @@ def test_the_trainers_checkpoint_holds_the_whole_state(trainer, regression, tmp_
         assert same(restored["state"][index], values)
     assert {
         "epoch": 3,
-        "batches": 5,
+        "position": 5,
         "step": 15,
         "seed": 5,
         "world_size": 1,
         "scaler": None,
     }.items() <= found.state.items()
     assert found.state["scheduler"] == json.loads(json.dumps(module.scheduler.state_dict()))
-    assert found.state["best"]["metric"] == "val_loss"
-    assert found.state["metrics"] == result.metrics
+    assert found.state["judge"]["best"]["metric"] == "val_loss"
+    assert found.state["history"][-1] == result.metrics
 
 
 def test_a_checkpoint_within_an_epoch_says_where(trainer, net, regression, tmp_path, recorder):
@@ -278,7 +300,7 @@ def test_a_checkpoint_within_an_epoch_says_where(trainer, net, regression, tmp_p
     )
 
     found = [checkpoints.load(path).state for path, *_ in recorder.named("checkpoint_saved")]
-    assert [(state["epoch"], state["batches"], state["step"]) for state in found] == [(1, 2, 2), (1, 4, 4), (1, 5, 5)]
+    assert [(state["epoch"], state["position"], state["step"]) for state in found] == [(1, 2, 2), (1, 4, 4), (1, 5, 5)]
 
 
 # Damage
@@ -326,27 +348,129 @@ def test_a_longer_file_is_noticed(saved, tmp_path):
         checkpoints.verify(damaged)
 
 
+@pytest.mark.parametrize("file", [*FILES, "rank-00000.safetensors", "rank-00001.safetensors", "MANIFEST.json"])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), how=st.sampled_from(["flip", "cut", "remove"]))
+def test_after_any_damage_to_the_newest_the_one_before_it_is_used_and_the_user_is_told(
+    tmp_path, caplog, file, place, bit, how
+):
+    shutil.rmtree(tmp_path / "store", ignore_errors=True)
+    store = CheckpointStore(tmp_path / "store")
+    good, newest = (store.save(replace(checkpoint(number), ranks=[b"one", b"two"]), number) for number in (1, 2))
+    content = bytearray((newest / file).read_bytes())
+    position = int(place * len(content))
+    if how == "flip":
+        content[position] ^= 1 << bit
+    (newest / file).write_bytes(content[:position] if how == "cut" else content)
+    if how == "remove":
+        (newest / file).unlink()
+    caplog.clear()
+
+    with caplog.at_level(logging.WARNING, logger="kladml"):
+        found = store.latest()
+
+    if found == newest:  # white space of the manifest
+        assert (file, how) == ("MANIFEST.json", "flip")
+        assert checkpoints.load(found).ranks == [b"one", b"two"]
+    else:
+        assert found == good
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert f"{newest} is" in caplog.text
+        assert "it is passed over" in caplog.text
+
+
 @pytest.mark.parametrize(
-    "manifest", ["{}", '{"files": {}}', "[]", '{"files": []}', '{"files": {"model.safetensors": 1}}']
+    ("files", "complaint"),
+    [
+        (["../outside.safetensors"], "names '../outside.safetensors', which is no file of a checkpoint"),
+        (["..\\outside.safetensors"], "which is no file of a checkpoint"),
+        (["C:outside"], "which is no file of a checkpoint"),
+        (["/etc/passwd"], "which is no file of a checkpoint"),
+        ([".."], "which is no file of a checkpoint"),
+        (["MANIFEST.json"], "which is no file of a checkpoint"),
+        (["rank-00001.safetensors"], "leaves out rank-00000.safetensors"),
+    ],
+)
+def test_a_manifest_with_names_that_no_checkpoint_has_verifies_nothing(saved, tmp_path, files, complaint):
+    hostile = shutil.copytree(saved, tmp_path / "hostile")
+    sign(hostile)
+    checkpoints.verify(hostile)
+    entries = {name: {"size": 1, "sha256": "0"} for name in [*FILES, *files]}
+    sign(hostile, files=entries)
+
+    with pytest.raises(CheckpointError, match=re.escape(complaint)):
+        checkpoints.verify(hostile)
+
+
+def test_a_file_that_a_manifest_names_besides_ours_is_checked_like_ours(saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "extended")
+    (folder / "notes.txt").write_text("seen")
+    sign(folder, ["notes.txt"])
+    checkpoints.verify(folder)
+    (folder / "unnamed.txt").write_text("not checked, and not read either")
+    checkpoints.verify(folder)
+
+    (folder / "notes.txt").write_text("sewn")
+    with pytest.raises(CheckpointError, match=r"notes.txt is not what was written"):
+        checkpoints.verify(folder)
+
+
+def test_a_checkpoint_of_a_later_format_says_what_to_install(saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "later")
+    sign(folder, format=2)
+
+    with pytest.raises(CheckpointError, match=r"has the format 2, .* install a newer KladML"):
+        checkpoints.load(folder)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "{}",
+        "[]",
+        "null",
+        "[" * 100_000,
+        '{"files": {}}',
+        '{"files": []}',
+        '{"files": {"model.safetensors": 1}}',
+        '{"sha256": "", "format": 1, "sequence": 1, "saved_at": "", "files": {}}',
+    ],
 )
 def test_a_manifest_that_leaves_files_out_verifies_nothing(saved, tmp_path, manifest):
     damaged = shutil.copytree(saved, tmp_path / "damaged")
     (damaged / "MANIFEST.json").write_text(manifest)
 
-    with pytest.raises(CheckpointError, match="is incomplete"):
+    with pytest.raises(CheckpointError, match=r"is incomplete|is damaged: MANIFEST.json"):
         checkpoints.load(damaged)
 
 
-def sign(folder):
+def test_a_signed_manifest_that_leaves_a_file_out_verifies_nothing(saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "signed")
+    sign(folder, files={name: {"size": 1, "sha256": "0"} for name in FILES[1:]})
+
+    with pytest.raises(CheckpointError, match=r"leaves out model.safetensors"):
+        checkpoints.load(folder)
+
+
+def sign(folder, extra=(), **changes):
     """Write a manifest that fits the files, as somebody with bad intent would."""
-    manifest = {
+    entries = {
         name: {
             "size": (folder / name).stat().st_size,
             "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest(),
         }
-        for name in FILES
+        for name in [*FILES, *extra]
     }
-    (folder / "MANIFEST.json").write_text(json.dumps({"files": manifest}))
+    manifest = {
+        "format": 1,
+        "sequence": 1,
+        "is_best": False,
+        "saved_at": "2026-01-01T00:00:00+00:00",
+        "files": entries,
+        **changes,
+    }
+    own = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    (folder / "MANIFEST.json").write_text(json.dumps({**manifest, "sha256": own}))
 
 
 class Bomb:
@@ -355,6 +479,18 @@ class Bomb:
 
     def __reduce__(self):
         return open, (str(self.file), "w")
+
+
+def test_a_pickle_beside_the_files_of_a_checkpoint_is_not_read(saved, tmp_path, net, trainer):
+    proof = tmp_path / "executed"
+    folder = shutil.copytree(saved, tmp_path / "store" / saved.name)
+    for name in ("optimizer.bin", "pytorch_model.bin", "random_states_0.pkl", "model.safetensors.pkl"):
+        (folder / name).write_bytes(pickle.dumps(Bomb(proof)))
+        (folder.parent / name).write_bytes(pickle.dumps(Bomb(proof)))
+
+    assert_is(CheckpointStore(folder.parent).latest(), 7)
+    CheckpointStore(folder.parent).save(checkpoint(8), 8)
+    assert not proof.exists()
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -407,7 +543,30 @@ def test_the_latest_is_the_newest_that_verifies(store, caplog):
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     assert f"{paths[2]} is damaged: state.json" in caplog.messages[0]
     assert f"{paths[1]} is incomplete" in caplog.messages[1]
-    assert all("using an older one" in message for message in caplog.messages)
+    assert all("it is passed over" in message for message in caplog.messages)
+
+
+def test_the_latest_is_the_one_that_was_written_last_whatever_its_step(store):
+    """As after a second training in the same folder, which begins at step 0 again."""
+    for step in (100, 200):
+        store.save(checkpoint(step), step)
+    second = CheckpointStore(store.folder, keep_last=3)
+    for step in (1, 2):
+        path = second.save(checkpoint(step), step)
+        assert second.latest() == path
+
+    assert [path.name for path in second.all()] == ["step-00000200", "step-00000001", "step-00000002"]
+
+
+def test_a_checkpoint_whose_manifest_is_damaged_is_reported_and_later_cleared_away(store, caplog):
+    good, damaged = (store.save(checkpoint(step), step) for step in (5, 6))
+    (damaged / "MANIFEST.json").unlink()
+    with caplog.at_level(logging.WARNING, logger="kladml"):
+        assert store.latest() == good
+    assert f"{damaged} is incomplete: MANIFEST.json cannot be read (No such file or directory)" in caplog.text
+
+    kept = [store.save(checkpoint(step), step) for step in (7, 8)]
+    assert sorted(store.folder.iterdir()) == kept
 
 
 def test_without_checkpoints_there_is_neither_a_latest_nor_a_best_one(store):
@@ -459,16 +618,20 @@ def test_a_new_checkpoint_is_never_pruned_whatever_an_earlier_training_left(trai
     assert torch.equal(checkpoints.load(result.last_checkpoint).model["0.weight"], module[0].weight)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"checkpoint": "step-00000009"}', '{"checkpoint": "../outside"}'])
-def test_a_pointer_to_nothing_names_no_best_checkpoint(store, caplog, content):
-    store.save(checkpoint(1), 1, is_best=True)
-    shutil.copytree(store.best(), store.folder.parent / "outside")
-    (store.folder / "best.json").write_text(content)
+@pytest.mark.parametrize("content", [None, "", "{", '{"checkpoint": "step-00000009"}', '{"checkpoint": "../outside"}'])
+def test_the_best_checkpoint_is_found_whatever_became_of_the_pointer_for_people(store, content):
+    """As after a kill between the checkpoint and the pointer to it."""
+    best = store.save(checkpoint(1), 1, is_best=True)
+    store.save(checkpoint(2), 2)
+    assert json.loads((store.folder / "best.json").read_text()) == {"checkpoint": best.name}
+    (store.folder / "best.json").unlink()
+    if content is not None:
+        (store.folder / "best.json").write_text(content)
 
-    assert store.best() is None
-    assert "best.json names no checkpoint" in caplog.text
-    store.save(checkpoint(2), 2, is_best=True)
-    assert_is(store.best(), 2)
+    assert store.best() == best
+    newer = store.save(checkpoint(3), 3, is_best=True)
+    assert store.best() == newer
+    assert json.loads((store.folder / "best.json").read_text()) == {"checkpoint": newer.name}
 
 
 def test_steps_are_ordered_by_number(store):
@@ -523,7 +686,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole(tmp_path):
         from pathlib import Path
         import torch
         from kladml.errors import CheckpointError
-        from kladml.training.checkpoints import Checkpoint, CheckpointStore
+        from kladml.training.checkpointing.store import Checkpoint, CheckpointStore
 
         store = CheckpointStore(Path(sys.argv[1]), keep_last=1)
         small, large = torch.zeros(3), torch.zeros(100_000)

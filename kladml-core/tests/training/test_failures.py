@@ -74,7 +74,8 @@ def test_a_gradient_that_is_no_number_raises_before_the_update(
     step = 4 // accumulation + 1
     module, reference = Sick(), Sick()
 
-    with pytest.raises(NonFiniteError, match=f"the gradient norm became nan in optimizer step {step}"):
+    what = "the gradient norm became nan" if clipping else "a gradient became NaN or infinite"
+    with pytest.raises(NonFiniteError, match=f"{what} in optimizer step {step}, and the weights were left"):
         trainer(**settings).fit(module, regression(23))
     trainer(max_steps=step - 1, **settings).fit(reference, regression(23))
 
@@ -106,10 +107,25 @@ def test_half_precision_on_the_cpu_is_refused(trainer, net, regression):
         trainer(mixed_precision="fp16").fit(net(), regression(), loss="mse")
 
 
-@pytest.mark.parametrize("changes", [{"distributed": True}, {"num_processes": 2}])
-def test_several_processes_are_refused(trainer, net, regression, changes):
-    with pytest.raises(TrainingError, match="several processes is not part of this version"):
-        trainer(**changes).fit(net(), regression(), loss="mse")
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"distributed": True}, r"asks for several processes, and this is a single one.*--num-processes N'"),
+        ({"distributed": True, "num_processes": 3}, r"asks for 3 processes.*torchrun --nproc-per-node 3 script\.py"),
+        ({"num_processes": 2}, r"num_processes is 2, and training\.distributed is false.*set"),
+    ],
+)
+def test_one_process_where_several_are_asked_for_is_refused(trainer, net, regression, weights, same, changes, said):
+    module, reference = net(), net()
+    with pytest.raises(TrainingError, match=said):
+        trainer(**changes).fit(module, regression(), loss="mse")
+
+    assert same(weights(module), weights(reference))
+
+
+@pytest.mark.parametrize("changes", [{"distributed": True, "num_processes": 1}, {"num_processes": 1}])
+def test_one_process_may_be_asked_for(trainer, net, regression, changes):
+    assert trainer(**changes).fit(net(), regression(), loss="mse").epochs == 3
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
@@ -128,7 +144,7 @@ def test_a_device_that_is_not_there_is_refused(trainer, net, regression, device)
         (TrainingConfig(gradient_accumulation_steps=0), "training.gradient_accumulation_steps"),
         (TrainingConfig(gradient_clipping=-1.0), "training.gradient_clipping"),
         (TrainingConfig(mixed_precision="fp8"), "training.mixed_precision must be one of no, fp16, bf16, not 'fp8'"),
-        (TrainingConfig(device="tpu"), "training.device"),
+        (TrainingConfig(device="gpu"), "training.device"),
         (TrainingConfig(early_stopping=EarlyStoppingConfig(patience=0)), "training.early_stopping.patience"),
         (TrainingConfig(early_stopping=EarlyStoppingConfig(mode="best")), "training.early_stopping.mode"),
         (TrainingConfig(checkpoint=CheckpointConfig(keep_last=0)), "training.checkpoint.keep_last"),

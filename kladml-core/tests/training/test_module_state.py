@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kladml.config.schema import CheckpointConfig, EarlyStoppingConfig
+from kladml.errors import TrainingError
 from kladml.training.accelerator import fresh_state
 
 
@@ -172,25 +173,60 @@ def test_validating_and_predicting_leave_every_mode_as_it_was(trainer, regressio
     assert module.modes() == [True, True, False, True]
 
 
-def test_what_a_module_caches_while_validated_can_be_used_in_training(trainer, classification):
-    class Caching(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.linear, self.mask = nn.Linear(3, 3), None
+class Caching(nn.Module):
+    """Keeps a tensor of the first call, as models keep masks or positions."""
 
-        def forward(self, inputs):
-            if self.mask is None:
-                self.mask = torch.ones(3)
-            return self.linear(inputs) * self.mask
+    def __init__(self):
+        super().__init__()
+        self.linear, self.mask = nn.Linear(3, 3), None
 
-    stopping = EarlyStoppingConfig(enabled=True, monitor="val_accuracy")
+    def forward(self, inputs):
+        if self.mask is None:
+            self.mask = torch.ones(3)
+        return self.linear(inputs) * self.mask
+
+
+WATCHING = EarlyStoppingConfig(enabled=True, monitor="val_accuracy")  # one batch is validated before the first step
+
+
+def test_what_a_module_caches_while_validated_can_be_used_without_inference_mode(trainer, classification):
     module = Caching()
-    trainer(early_stopping=stopping).fit(module, classification(), classification(5), loss="cross_entropy")
-    other = Caching()
-    trainer().predict(other, torch.ones(2, 3))
-    trainer().fit(other, classification(), loss="cross_entropy")
+    trainer(early_stopping=WATCHING, inference_mode=False).fit(
+        module, classification(), classification(5), loss="cross_entropy"
+    )
 
     assert module.mask is not None
+
+
+def test_what_a_module_caches_in_inference_mode_is_said_with_the_way_out(trainer, classification):
+    with pytest.raises(TrainingError, match=r"training\.inference_mode"):
+        trainer(early_stopping=WATCHING).fit(Caching(), classification(), classification(5), loss="cross_entropy")
+
+
+def test_what_a_module_caches_while_predicting_can_be_used_in_training(trainer, classification):
+    module = Caching()
+    trainer().predict(module, torch.ones(2, 3))
+    trainer().fit(module, classification(), loss="cross_entropy")
+
+    assert module.mask is not None
+
+
+@pytest.mark.parametrize("inference_mode", [True, False])
+def test_validation_records_no_gradients_and_is_in_inference_mode_if_wanted(trainer, regression, inference_mode):
+    class Noting(Modes):
+        def step(self, batch, stage):
+            noted[stage].add((torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
+            return super().step(batch, stage)
+
+    noted = {"train": set(), "val": set()}
+    module, chosen = Noting(), trainer(inference_mode=inference_mode, validate_every_steps=1)
+    chosen.fit(module, regression(23), regression(11, seed=2))
+
+    assert noted == {"train": {(False, True)}, "val": {(inference_mode, False)}}
+    assert module.seen == {"train": {(True, True, True)}, "val": {(False, False, False)}}
+    noted["val"].clear()
+    chosen.validate(module, regression(5))
+    assert noted["val"] == {(inference_mode, False)}
 
 
 def test_parameters_that_need_no_gradient_stay_as_they_are(trainer, net, regression, weights):

@@ -12,6 +12,7 @@ import kladml
 SOURCES = sorted(Path(kladml.__file__).parent.rglob("*.py"))
 FORBIDDEN_MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 FORBIDDEN_CALLS = {"torch.load", "torch.save", "pd.read_pickle", "pandas.read_pickle", "eval", "exec"}
+PICKLING_METHODS = {"broadcast_object_list", "all_gather_object", "gather_object", "scatter_object_list"}
 NUMPY_READERS = {"np.load", "numpy.load"}
 
 
@@ -28,6 +29,8 @@ def complaints(source):
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             safe = any(word.arg == "allow_pickle" and ast.unparse(word.value) == "False" for word in node.keywords)
+            if name.rpartition(".")[2] in PICKLING_METHODS:
+                found.append(name)
             if name in FORBIDDEN_CALLS or (name in NUMPY_READERS and not safe):
                 found.append(name)
     return found
@@ -46,6 +49,8 @@ def test_a_module_of_the_core_reads_and_writes_no_pickle(source):
         "import joblib",
         "import torch\ntorch.load('x', weights_only=True)",
         "from torch import save",
+        "import torch.distributed as dist\ndist.broadcast_object_list([1])",
+        "from torch.distributed import all_gather_object\nall_gather_object([], 1)",
         "import numpy as np\nnp.load('x')",
         "import numpy as np\nnp.load('x', allow_pickle=True)",
     ],

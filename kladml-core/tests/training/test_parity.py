@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 from torch.optim import lr_scheduler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, TensorDataset, WeightedRandomSampler
 
 from kladml.config.schema import EarlyStoppingConfig, OptimizerConfig, SchedulerConfig, TrainingConfig
 from kladml.training import UniversalTrainer
-from kladml.training.batches import IndexedOrder
+from kladml.training.data.orders import order_seed
 
 
 def reference_fit(
@@ -36,15 +37,15 @@ def reference_fit(
     Returns the metrics of every epoch and the number of steps.
     """
     inputs, targets = train
-    order = IndexedOrder(len(inputs), config.batch_size, shuffle=config.shuffle, seed=config.seed)
     optimizer = make_optimizer(module.parameters())
     scheduler = make_scheduler(optimizer) if make_scheduler else None
     torch.manual_seed(config.seed)
     history, steps = [], 0
     for epoch in range(1, config.max_epochs + 1):
         module.train()
-        order.epoch = epoch
-        indices = order.indices().tolist()
+        drawn = torch.Generator().manual_seed(order_seed(config.seed, epoch))
+        indices = torch.randperm(len(inputs), generator=drawn) if config.shuffle else torch.arange(len(inputs))
+        indices = indices.tolist()
         batches = [indices[at : at + config.batch_size] for at in range(0, len(indices), config.batch_size)]
         losses, seen = 0.0, 0
         per_window = config.gradient_accumulation_steps
@@ -166,7 +167,12 @@ def test_without_accumulation_weights_are_bitwise_those_of_the_plain_loop(
 
     result = UniversalTrainer(settings_).fit(module, train, val, loss="mse")
     history, _ = reference_fit(
-        reference, train, val, settings_, loss=F.mse_loss, make_optimizer=lambda params: kind(params, lr=0.03, **args)
+        reference,
+        train,
+        val,
+        settings_,
+        loss=F.mse_loss,
+        make_optimizer=lambda params: kind(params, lr=0.03, fused=True, **args),
     )
 
     for name, value in module.state_dict().items():
@@ -198,7 +204,7 @@ def test_a_schedule_steps_once_per_optimizer_step_or_epoch(config, net, regressi
         None,
         settings_,
         loss=F.mse_loss,
-        make_optimizer=lambda params: torch.optim.SGD(params, lr=0.05),
+        make_optimizer=lambda params: torch.optim.SGD(params, lr=0.05, fused=True),
         make_scheduler=lambda optimizer: getattr(lr_scheduler, name)(optimizer, **SCHEDULES[name]),
         per_step=interval == "step",
     )
@@ -225,7 +231,7 @@ def test_a_schedule_counts_windows_and_not_batches(config, net, regression, doub
         None,
         settings_,
         loss=F.mse_loss,
-        make_optimizer=lambda params: torch.optim.SGD(params, lr=0.05),
+        make_optimizer=lambda params: torch.optim.SGD(params, lr=0.05, fused=True),
         make_scheduler=lambda optimizer: lr_scheduler.ExponentialLR(optimizer, gamma=0.5),
         per_step=True,
     )
@@ -252,13 +258,64 @@ def test_reduce_lr_on_plateau_watches_the_monitored_metric(config, net, regressi
         val,
         settings_,
         loss=F.mse_loss,
-        make_optimizer=lambda params: torch.optim.SGD(params, lr=0.5),
+        make_optimizer=lambda params: torch.optim.SGD(params, lr=0.5, fused=True),
         make_scheduler=lambda optimizer: lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, factor=0.5),
         watched=watched,
     )
 
     assert [epoch["lr"] for epoch in result.history] == [epoch["lr"] for epoch in history]
     assert history[-1]["lr"] < 0.5
+    assert_close(module, reference, 0)
+
+
+def loaders(data, seed):
+    """Loaders of every kind; each call makes them anew."""
+    own = torch.Generator().manual_seed(seed)
+    pairs = BatchSampler(RandomSampler(data), 5, drop_last=False)
+    return {
+        "in order": DataLoader(data, batch_size=5),
+        "shuffled": DataLoader(data, batch_size=5, shuffle=True),
+        "the last batch dropped": DataLoader(data, batch_size=5, shuffle=True, drop_last=True),
+        "a sampler": DataLoader(data, batch_size=5, sampler=WeightedRandomSampler([1.0, 2.0] * 10, 17)),
+        "a batch sampler": DataLoader(data, batch_sampler=pairs),
+        "batches of the data set's own": DataLoader(data, batch_size=None, sampler=pairs),
+        "its own generator": DataLoader(data, batch_size=5, shuffle=True, generator=own),
+        "workers": DataLoader(data, batch_size=5, shuffle=True, num_workers=2),
+    }
+
+
+class Rows(Dataset):
+    """Pairs that draw nothing; an index may be a list of them."""
+
+    def __init__(self, inputs, targets):
+        self.inputs, self.targets = inputs, targets
+
+    def __len__(self):
+        return len(self.inputs)
+
+    def __getitem__(self, index):
+        return self.inputs[index], self.targets[index]
+
+
+@pytest.mark.parametrize("kind", [Rows, TensorDataset])
+@pytest.mark.parametrize("name", loaders(range(23), 0))
+def test_a_loader_trains_bitwise_as_in_a_plain_loop(config, net, regression, seed, kind, name):
+    """Dropout draws from the process's own stream, in which the order of an epoch leaves no trace."""
+    settings_ = config(seed=seed, max_epochs=1 if name == "its own generator" else 3)
+    module, reference = net(dropout=0.3), net(dropout=0.3)
+    UniversalTrainer(settings_).fit(module, loaders(kind(*regression(23)), seed)[name], loss="mse")
+
+    optimizer = torch.optim.SGD(reference.parameters(), lr=0.05, fused=True)
+    torch.manual_seed(seed)
+    for epoch in range(1, settings_.max_epochs + 1):
+        with torch.random.fork_rng():
+            torch.manual_seed(order_seed(seed, epoch))
+            batches = list(loaders(kind(*regression(23)), seed)[name])
+        for inputs, targets in batches:
+            optimizer.zero_grad()
+            F.mse_loss(reference(inputs), targets).backward()
+            optimizer.step()
+
     assert_close(module, reference, 0)
 
 
@@ -276,7 +333,7 @@ def test_bf16_is_bitwise_the_plain_autocast_loop(config, net, classification, dr
         val,
         settings_,
         loss=F.cross_entropy,
-        make_optimizer=lambda params: torch.optim.AdamW(params, lr=0.01),
+        make_optimizer=lambda params: torch.optim.AdamW(params, lr=0.01, fused=True),
         autocast=True,
     )
     UniversalTrainer(replace(settings_, mixed_precision="no")).fit(full, train, val, loss="cross_entropy")
@@ -297,7 +354,12 @@ def test_max_steps_ends_in_the_middle_of_an_epoch(config, net, regression, max_s
 
     result = UniversalTrainer(settings_).fit(module, train, val, loss="mse")
     history, steps = reference_fit(
-        reference, train, val, settings_, loss=F.mse_loss, make_optimizer=lambda p: torch.optim.SGD(p, lr=0.05)
+        reference,
+        train,
+        val,
+        settings_,
+        loss=F.mse_loss,
+        make_optimizer=lambda p: torch.optim.SGD(p, lr=0.05, fused=True),
     )
 
     assert result.steps == steps == max_steps

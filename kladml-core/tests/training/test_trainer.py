@@ -63,7 +63,7 @@ def test_a_loader_that_gives_nothing_is_reported(trainer, net):
 
     with pytest.raises(DataError, match="nothing to predict from"):
         trainer().predict(net(), empty)
-    with pytest.raises(DataError, match="nothing to validate on"):
+    with pytest.raises(DataError, match="gave no batch"):
         trainer().validate(net(), empty, loss="mse")
 
 
