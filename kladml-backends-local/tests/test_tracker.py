@@ -35,6 +35,10 @@ class TestLocalTracker(TrackerContract):
         with LocalTracker(shared_database) as tracker:
             yield tracker
 
+    @pytest.fixture
+    def reopen(self, shared_database):
+        return lambda: LocalTracker(shared_database)
+
 
 @pytest.fixture
 def database(shared_database, tmp_path):
@@ -292,3 +296,55 @@ def test_records_are_durable_on_return(tracker, database):
     with closing(sqlite3.connect(database)) as connection:
         found = connection.execute("SELECT key, value, step FROM metrics WHERE run_uuid = ?", (run_id,)).fetchall()
     assert found == [("loss", 0.5, 7)]
+
+
+def test_mlflow_sees_a_resumed_run_as_running(tracker, client):
+    run_id = tracker.start_run("resumed", "a name")
+    tracker.end_run("KILLED")
+    ended = client.get_run(run_id).info
+    tracker.resume_run(run_id)
+    running = client.get_run(run_id).info
+    assert (running.status, running.run_name) == ("RUNNING", "a name")
+    assert running.start_time == ended.start_time
+    tracker.end_run()
+    assert client.get_run(run_id).info.end_time >= ended.end_time
+
+
+def test_run_that_was_deleted_in_mlflow_is_not_resumed(tracker, client):
+    run_id = tracker.start_run("deleted")
+    tracker.end_run("KILLED")
+    client.delete_run(run_id)
+    with pytest.raises(TrackerError, match=f"run '{run_id}' cannot be resumed: .*active"):
+        tracker.resume_run(run_id)
+
+
+def test_run_is_not_resumed_while_another_goes_on(tracker):
+    first = tracker.start_run("busy")
+    tracker.end_run()
+    second = tracker.start_run("busy")
+    with pytest.raises(TrackerError, match=f"run '{second}' is still going on"):
+        tracker.resume_run(first)
+    assert tracker.get_run(first).status == "FINISHED"
+
+
+def test_metrics_of_the_same_second_are_written_together_and_none_is_lost(tracker, monkeypatch):
+    run_id = tracker.start_run("burst")
+    written = []
+    log = tracker._store.log
+    monkeypatch.setattr(tracker._store, "log", lambda *args, **kwargs: (written.append(1), log(*args, **kwargs)))
+    for step in range(50):
+        tracker.log_metric("loss", 1.0 / (step + 1), step)
+    assert len(written) < 50
+    tracker.end_run()
+    assert tracker.metric_history(run_id, "loss") == [(step, 1.0 / (step + 1)) for step in range(50)]
+
+
+def test_a_metric_that_is_refused_takes_no_other_along(tracker):
+    run_id = tracker.start_run("burst")
+    tracker.log_metric("loss", 1.0, 1)
+    tracker.log_metric("loss", 2.0, 2)
+    tracker.log_metric("not\nallowed", 3.0, 3)
+    tracker.log_metric("loss", 4.0, 4)
+    with pytest.raises(TrackerError, match="not"):
+        tracker.flush()
+    assert tracker.metric_history(run_id, "loss") == [(1, 1.0), (2, 2.0), (4, 4.0)]

@@ -21,6 +21,10 @@ class TestMLflowTracker(TrackerContract):
             yield tracker
 
     @pytest.fixture
+    def reopen(self, server):
+        return lambda: MLflowTracker(server.url, timeout=60.0)
+
+    @pytest.fixture
     def many(self):
         return 200  # a call each; batches and pages have tests of their own below
 
@@ -205,3 +209,35 @@ def test_nothing_is_printed_and_the_environment_stays_as_it_was(server, capfd):
         tracker.end_run()
     assert dict(os.environ) == before
     assert capfd.readouterr() == ("", "")
+
+
+def test_mlflow_shows_a_resumed_run_as_running(tracker, client):
+    run_id = tracker.start_run("resumed", "a name")
+    tracker.end_run("KILLED")
+    ended = client.get_run(run_id).info
+    tracker.resume_run(run_id)
+    running = client.get_run(run_id).info
+    assert (running.status, running.run_name) == ("RUNNING", "a name")
+    assert running.start_time == ended.start_time
+    tracker.end_run()
+    assert client.get_run(run_id).info.end_time >= ended.end_time
+
+
+def test_run_that_was_deleted_is_not_resumed(tracker, client):
+    run_id = tracker.start_run("deleted run")
+    tracker.end_run("KILLED")
+    client.delete_run(run_id)
+    with pytest.raises(TrackerError, match="refuses runs/update"):
+        tracker.resume_run(run_id)
+    tracker.start_run("deleted run")  # the refused one is not the tracker's run
+    tracker.end_run()
+
+
+def test_run_is_not_resumed_while_another_goes_on(tracker):
+    first = tracker.start_run("busy")
+    tracker.end_run()
+    second = tracker.start_run("busy")
+    with pytest.raises(TrackerError, match=f"the run {second} has not ended"):
+        tracker.resume_run(first)
+    tracker.end_run()
+    assert tracker.get_run(first).status == "FINISHED"

@@ -132,6 +132,17 @@ class MlflowStore:
 
             store.update_run_info(run_id, RunStatus.from_string(status), _milliseconds(), run_name=None)
 
+    def resume_run(self, run_id: str) -> None:
+        """Note that a run goes on; as MLflow itself does, its last end stays until it ends again.
+
+        Raises:
+            TrackerError: There is no such run, or it was deleted.
+        """
+        with self._open(f"run '{run_id}' cannot be resumed") as store:
+            from mlflow.entities import RunStatus
+
+            store.update_run_info(run_id, RunStatus.RUNNING, None, run_name=None)
+
     def artifact_folder(self, run_id: str) -> Path:
         """Return the folder of a run's files, which may be absent.
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 DATABASE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "artifacts"
 
+_BURST_SECONDS = 1.0  # a transaction takes milliseconds, and a small model's steps come faster
+_LONGEST_BURST = 1_000  # what MLflow takes in one batch
+
 _LONGEST_PARAM = 6_000
 _LONGEST_TAG = 8_000
 
@@ -37,7 +40,9 @@ log = get_logger(__name__)
 class LocalTracker(TrackerInterface):
     """Records runs in an SQLite database that MLflow makes and MLflow reads.
 
-    Every call is durable on return. Nothing is sent over a network, telemetry included.
+    Every call is durable on return, but for metrics that follow others within a second: these are written together,
+    at the latest with the next call after it, at `flush`, or when the run ends. Nothing is sent over a network,
+    telemetry included.
 
     Args:
         database: The database, made at the first use; `.kladml/mlflow.db` in the workspace of the current
@@ -47,7 +52,7 @@ class LocalTracker(TrackerInterface):
     """
 
     settings_class: ClassVar[type[LocalTrackerSettings]] = LocalTrackerSettings
-    capabilities: ClassVar[frozenset[str]] = frozenset({"artifacts", "read"})
+    capabilities: ClassVar[frozenset[str]] = frozenset({"artifacts", "read", "resume"})
 
     def __init__(self, database: str | Path | None = None, artifacts: str | Path | None = None) -> None:
         if database is None:
@@ -60,6 +65,8 @@ class LocalTracker(TrackerInterface):
         self._store = MlflowStore(self.database, folder.absolute())
         self._run_id: str | None = None
         self._last_time = 0
+        self._waiting: list[list[MetricPoint]] = []
+        self._written_at = -_BURST_SECONDS
 
     @classmethod
     def from_settings(cls, settings: LocalTrackerSettings, context: BackendContext) -> Self:
@@ -81,6 +88,8 @@ class LocalTracker(TrackerInterface):
 
     def close(self) -> None:
         """Close the database. A run that was not ended stays `RUNNING` in it."""
+        if self._run_id is not None:
+            self.flush()
         self._store.close()
 
     def start_run(self, experiment_name: str, run_name: str | None = None) -> str:
@@ -89,13 +98,21 @@ class LocalTracker(TrackerInterface):
         Raises:
             TrackerError: A run is going on, the experiment was deleted in MLflow, or the database refuses.
         """
-        if self._run_id is not None:
-            problem = f"run '{self._run_id}' is still going on"
-            raise TrackerError(problem, owner=OWNER, next_step="end it first, or use another LocalTracker")
+        self._require_none()
         user = _user()
         tags = {"mlflow.user": user, "mlflow.source.name": sys.argv[0] or "python", "mlflow.source.type": "LOCAL"}
         self._run_id = self._store.create_run(experiment_name, run_name, user, tags)
         return self._run_id
+
+    def resume_run(self, run_id: str) -> None:
+        """Go on with a run; MLflow shows it as running again.
+
+        Raises:
+            TrackerError: A run is going on, there is no such run, it was deleted in MLflow, or the database refuses.
+        """
+        self._require_none()
+        self._store.resume_run(run_id)
+        self._run_id = run_id
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record parameters as text, of which MLflow keeps the first 6,000 characters.
@@ -112,10 +129,37 @@ class LocalTracker(TrackerInterface):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Record several metrics of one step in one transaction."""
-        run_id = self._current()
+        self._current()
         now = self._time()
         points: list[MetricPoint] = [(key, _number(key, value), now, int(step or 0)) for key, value in metrics.items()]
-        self._store.log(run_id, metrics=points)
+        self._waiting.append(points)
+        if time.monotonic() - self._written_at >= _BURST_SECONDS or len(self._waiting) >= _LONGEST_BURST:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the metrics that wait for others of the same second."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        self._written_at = time.monotonic()
+        run_id = self._current()
+        try:
+            self._store.log(run_id, metrics=[point for points in waiting for point in points])
+        except TrackerError:
+            if len(waiting) == 1:
+                raise
+            self._write_singly(run_id, waiting)
+
+    def _write_singly(self, run_id: str, waiting: list[list[MetricPoint]]) -> None:
+        """Write what was recorded in each call by itself, so that one that is refused takes no other along."""
+        refused: TrackerError | None = None
+        for points in waiting:
+            try:
+                self._store.log(run_id, metrics=points)
+            except TrackerError as error:
+                refused = error
+        if refused is not None:
+            raise refused
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Label the run; MLflow keeps the first 8,000 characters of a tag."""
@@ -132,6 +176,7 @@ class LocalTracker(TrackerInterface):
         if status not in RUN_STATUSES:
             problem = f"'{status}' is no status of a run"
             raise TrackerError(problem, owner=OWNER, next_step=f"use one of {', '.join(RUN_STATUSES)}")
+        self.flush()
         self._store.end_run(run_id, status)
         self._run_id = None
 
@@ -160,10 +205,12 @@ class LocalTracker(TrackerInterface):
         Raises:
             TrackerError: There is no such run.
         """
+        self.flush()
         return self._store.run(run_id)
 
     def metric_history(self, run_id: str, key: str) -> list[tuple[int, float]]:
         """Read all values of a metric back as (step, value), in the order of recording."""
+        self.flush()
         return self._store.history(run_id, key)
 
     def how_to_view(self, run_id: str) -> str:
@@ -173,6 +220,11 @@ class LocalTracker(TrackerInterface):
             uri = f"sqlite:///{self.database.relative_to(Path.cwd()).as_posix()}"
         command = f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
         return command if find_spec("flask") else f"pip install mlflow\n{command}"
+
+    def _require_none(self) -> None:
+        if self._run_id is not None:
+            problem = f"run '{self._run_id}' is still going on"
+            raise TrackerError(problem, owner=OWNER, next_step="end it first, or use another LocalTracker")
 
     def _current(self) -> str:
         if self._run_id is None:

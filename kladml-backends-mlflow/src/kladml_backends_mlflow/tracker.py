@@ -62,7 +62,7 @@ class MLflowTracker(TrackerInterface):
 
     api_version = 1
     settings_class: ClassVar[type[Any]] = MLflowSettings
-    capabilities = frozenset({"artifacts", "read"})
+    capabilities = frozenset({"artifacts", "read", "resume"})
 
     def __init__(self, tracking_uri: str | None = None, timeout: float = 10.0, retry_after: float = 60.0) -> None:
         uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
@@ -89,9 +89,7 @@ class MLflowTracker(TrackerInterface):
         Raises:
             TrackerError: A run is going on, the experiment was deleted, or the server fails.
         """
-        if self._run_id is not None:
-            problem = f"the run {self._run_id} has not ended"
-            raise TrackerError(problem, owner=OWNER, next_step="end it, or start the new run on another tracker")
+        self._require_none()
         experiment_id = self._experiment_id(experiment_name)
         body: dict[str, object] = {"experiment_id": experiment_id, "start_time": _now()}
         if run_name is not None:
@@ -102,6 +100,16 @@ class MLflowTracker(TrackerInterface):
         self._run_id = run_id
         self._experiment_ids[run_id] = experiment_id
         return run_id
+
+    def resume_run(self, run_id: str) -> None:
+        """Go on with a run, which the server shows as running again.
+
+        Raises:
+            TrackerError: A run is going on, there is no such run, it was deleted, or the server fails.
+        """
+        self._require_none()
+        self._server.post("runs/update", {"run_id": run_id, "status": "RUNNING"})
+        self._run_id = run_id
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record parameters as text, cut off at the 6,000 characters that MLflow keeps.
@@ -260,6 +268,11 @@ class MLflowTracker(TrackerInterface):
         run_id = self._active_run()
         for start in range(0, len(entries), per_call):
             self._server.record("runs/log-batch", {"run_id": run_id, what: entries[start : start + per_call]})
+
+    def _require_none(self) -> None:
+        if self._run_id is not None:
+            problem = f"the run {self._run_id} has not ended"
+            raise TrackerError(problem, owner=OWNER, next_step="end it, or start the new run on another tracker")
 
     def _active_run(self) -> str:
         if self._run_id is None:

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from sqlalchemy import Table, and_, insert, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from kladml.errors import AddressError, CatalogError
 from kladml.interfaces import RUN_STATUSES, CatalogInterface, CatalogRun, ExperimentAddress, RunAddress
 from kladml_backends_local.catalog.engine import cause, for_writing, open_engine, read_url, shown, sqlite_url
+from kladml_backends_local.catalog.rows import EXPERIMENTS, RUNS, add_run, is_experiment, is_run, resume_run
 from kladml_backends_local.catalog.schema import ensure_schema
 from kladml_backends_local.catalog.tables import experiments, families, projects, runs
 from kladml_backends_local.settings import OWNER, SqlCatalogSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy import URL, ColumnElement
     from sqlalchemy.engine import Connection, Engine
 
     from kladml.interfaces import BackendContext
 
+_Result = TypeVar("_Result")
+
 DATABASE_NAME = "catalog.db"
 
 _ATTEMPTS = 10
-_LONGEST_LABEL = 9
-_EXPERIMENTS = experiments.join(families).join(projects)
-_RUNS = runs.join(_EXPERIMENTS)
 _COLUMNS = (
     experiments.c.id,
     projects.c.name,
@@ -61,6 +61,7 @@ class SqlCatalog(CatalogInterface):
     """
 
     settings_class: ClassVar[type[SqlCatalogSettings]] = SqlCatalogSettings
+    capabilities: ClassVar[frozenset[str]] = frozenset({"resume"})
 
     def __init__(self, url: str | URL | None = None, password: str | None = None) -> None:
         if url is None:
@@ -106,18 +107,25 @@ class SqlCatalog(CatalogInterface):
         Raises:
             CatalogError: The database refuses.
         """
-        with self._errors(f"cannot register a run of '{experiment}'"):
-            for attempt in range(1, _ATTEMPTS + 1):
-                try:
-                    with self._transaction(write=True) as connection:
-                        number = _add_run(connection, experiment, run_id, backends)
-                except IntegrityError:
-                    # On a server, another process made the same project, family or experiment at the same moment.
-                    if attempt == _ATTEMPTS:
-                        raise
-                else:
-                    break
+        number = self._register(
+            f"cannot register a run of '{experiment}'",
+            lambda connection: add_run(connection, experiment, run_id, backends),
+        )
         return RunAddress(experiment, str(number))
+
+    def resume_run(self, address: RunAddress, run_id: str, backends: Mapping[str, str]) -> None:
+        """Note that a run goes on, or register it under its address where another machine began it.
+
+        Raises:
+            AddressError: The run is not known, and its label is no number that a catalog gives.
+            CatalogError: The database refuses.
+        """
+        known = self._register(
+            f"cannot note that '{address}' goes on",
+            lambda connection: resume_run(connection, address, run_id, backends),
+        )
+        if not known:
+            raise self._no_run(address)
 
     def end_run(self, address: RunAddress, status: str, metrics: Mapping[str, float]) -> None:
         """Note how a run ended.
@@ -130,7 +138,7 @@ class SqlCatalog(CatalogInterface):
             problem = f"'{status}' is no status of a run"
             raise CatalogError(problem, owner=OWNER, next_step=f"use one of {', '.join(RUN_STATUSES)}")
         ended = {"status": status, "metrics": metrics, "ended_at": datetime.now(UTC)}
-        found = select(runs.c.id).select_from(_RUNS).where(_is_run(address))
+        found = select(runs.c.id).select_from(RUNS).where(is_run(address))
         with self._errors(f"cannot note the end of '{address}'"), self._transaction(write=True) as connection:
             row_id = connection.scalar(found)
             if row_id is None:
@@ -139,7 +147,7 @@ class SqlCatalog(CatalogInterface):
 
     def list_runs(self, experiment: ExperimentAddress | None = None) -> list[CatalogRun]:
         """List the runs of an experiment, or all, in the order in which they started."""
-        return self._runs([] if experiment is None else [_is_experiment(experiment)])
+        return self._runs([] if experiment is None else [is_experiment(experiment)])
 
     def get_run(self, address: RunAddress) -> CatalogRun:
         """Return one run.
@@ -147,22 +155,32 @@ class SqlCatalog(CatalogInterface):
         Raises:
             AddressError: There is no such run.
         """
-        found = self._runs([_is_run(address)])
+        found = self._runs([is_run(address)])
         if not found:
             raise self._no_run(address)
         return found[0]
 
     def list_experiments(self) -> list[ExperimentAddress]:
         """List the experiments, sorted."""
-        names = select(projects.c.name, families.c.name, experiments.c.name).select_from(_EXPERIMENTS)
+        names = select(projects.c.name, families.c.name, experiments.c.name).select_from(EXPERIMENTS)
         with self._errors("cannot list its experiments"), self._transaction() as connection:
             return sorted(ExperimentAddress(*row) for row in connection.execute(names))
 
     def _runs(self, conditions: Sequence[ColumnElement[bool]]) -> list[CatalogRun]:
-        query = select(*_COLUMNS).select_from(_RUNS).where(*conditions).order_by(runs.c.id)
+        query = select(*_COLUMNS).select_from(RUNS).where(*conditions).order_by(runs.c.id)
         addresses: dict[int, ExperimentAddress] = {}
         with self._errors("cannot list its runs"), self._transaction() as connection:
             return [_catalog_run(row, addresses) for row in connection.execute(query)]
+
+    def _register(self, failure: str, work: Callable[[Connection], _Result]) -> _Result:
+        """Do work in a transaction that may make a project, a family or an experiment."""
+        with self._errors(failure):
+            for _ in range(_ATTEMPTS - 1):
+                # On a server, another process may make the same ones at the same moment.
+                with suppress(IntegrityError), self._transaction(write=True) as connection:
+                    return work(connection)
+            with self._transaction(write=True) as connection:
+                return work(connection)
 
     @contextmanager
     def _transaction(self, *, write: bool = False) -> Iterator[Connection]:
@@ -199,56 +217,6 @@ class SqlCatalog(CatalogInterface):
     def _no_run(self, address: RunAddress) -> AddressError:
         problem = f"there is no run '{address}' in the catalog {shown(self._url)}"
         return AddressError(problem, owner=OWNER, next_step="kladml runs list shows those there are")
-
-
-def _add_run(connection: Connection, experiment: ExperimentAddress, run_id: str, backends: Mapping[str, str]) -> int:
-    """Register a run and return its number."""
-    project_id = _id_of(connection, projects, name=experiment.project)
-    family_id = _id_of(connection, families, project_id=project_id, name=experiment.family)
-    experiment_id = _id_of(connection, experiments, family_id=family_id, name=experiment.experiment, last_number=0)
-    this = experiments.c.id == experiment_id
-    # The update locks the row until the end of the transaction, so the number is this run's alone, and it
-    # becomes the next one's again where the transaction fails.
-    connection.execute(update(experiments).where(this).values(last_number=experiments.c.last_number + 1))
-    number: int = connection.scalars(select(experiments.c.last_number).where(this)).one()
-    connection.execute(
-        insert(runs).values(
-            experiment_id=experiment_id,
-            number=number,
-            run_id=run_id,
-            status="RUNNING",
-            started_at=datetime.now(UTC),
-            metrics={},
-            backends=backends,
-        )
-    )
-    return number
-
-
-def _id_of(connection: Connection, table: Table, *, name: str, **columns: int) -> int:
-    """Return the identifier of the row with a name below its parent, which is made if there is none."""
-    parent = [table.c[column] == value for column, value in columns.items() if column.endswith("_id")]
-    found = connection.scalar(select(table.c.id).where(table.c.name == name, *parent))
-    if found is not None:
-        return int(found)
-    new = insert(table).values(name=name, created_at=datetime.now(UTC), **columns)
-    (row_id,) = cast("tuple[int]", connection.execute(new).inserted_primary_key)
-    return row_id
-
-
-def _is_experiment(experiment: ExperimentAddress) -> ColumnElement[bool]:
-    return and_(
-        projects.c.name == experiment.project,
-        families.c.name == experiment.family,
-        experiments.c.name == experiment.experiment,
-    )
-
-
-def _is_run(address: RunAddress) -> ColumnElement[bool]:
-    """Return the condition for one run; a label that is no number is that of no run."""
-    label = address.label
-    number = int(label) if label.isdigit() and len(label) <= _LONGEST_LABEL else 0
-    return and_(_is_experiment(address.experiment), runs.c.number == (number if str(number) == label else 0))
 
 
 def _catalog_run(row: Sequence[Any], addresses: dict[int, ExperimentAddress]) -> CatalogRun:
