@@ -28,11 +28,9 @@ def exits_with(error, capsys, *, traceback=False):
 
 @pytest.mark.parametrize("error_class", CLASSES)
 def test_every_error_of_kladml_has_a_documented_status(error_class, capsys):
-    assert error_class.exit_code in EXIT_STATUSES
-    assert exits_with(error_class("the thing", owner="its owner", next_step="do this"), capsys) == (
-        error_class.exit_code,
-        "Error: the thing (its owner); do this\n",
-    )
+    error = error_class("the thing", owner="its owner", next_step="do this")
+    assert error.exit_code in EXIT_STATUSES
+    assert exits_with(error, capsys) == (error.exit_code, "Error: the thing (its owner); do this\n")
 
 
 def test_traceback_is_shown_on_request(capsys):
@@ -71,6 +69,13 @@ def test_click_errors_keep_their_status(capsys):
         ),
         (errors.DataError("no data"), "", 6, "Error: no data\n"),
         (errors.StopRun("enough"), "", 8, "Error: enough\n"),
+        (
+            errors.TrainingStopped("SIGUSR1 came", next_step="resume it", signal_number=10),
+            "run a@1 is marked KILLED",
+            138,
+            "Stopped: SIGUSR1 came; resume it (run a@1 is marked KILLED)\n",
+        ),
+        (SystemExit(138), "run a@1 is marked KILLED", 138, "Stopped by SIGUSR1: run a@1 is marked KILLED\n"),
         (SystemExit(143), "run a@1 is marked KILLED", 143, "Terminated: run a@1 is marked KILLED\n"),
         (SystemExit(143), "", 143, "Terminated: the run had not begun\n"),
         (SystemExit(4), "run a@1 is marked KILLED", 4, "Your code exits with 4: run a@1 is marked KILLED\n"),
@@ -101,6 +106,12 @@ def test_error_of_the_users_code_keeps_its_traceback(capsys, error, status, last
     assert text.startswith("Traceback (most recent call last)")
     assert "raise error" in text
     assert text.splitlines()[-1] == last
+
+
+def test_an_error_that_brings_a_traceback_as_its_text_is_told_by_its_last_line(capsys):
+    text = "Caught ValueError in a process.\nOriginal Traceback (most recent call last):\n  …\nValueError: bad\n"
+    status, told = exits_with(RunFailed(ValueError(text), "run a@1 is marked FAILED"), capsys)
+    assert (status, told.splitlines()[-1]) == (1, "Error: ValueError: bad; run a@1 is marked FAILED")
 
 
 def test_output_that_nobody_reads_ends_the_command_quietly(install, tmp_path):

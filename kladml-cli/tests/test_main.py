@@ -32,14 +32,14 @@ def test_help_lists_every_command_and_every_exit_status(kladml):
     outcome = kladml("--help")
     assert (outcome.status, outcome.errors) == (0, "")
     for name, command in COMMANDS.items():
-        assert f"  {name:<7}  {command.help}" in outcome.output
+        assert f"  {name:<{max(map(len, COMMANDS))}}  {command.help}" in outcome.output
     flat = " ".join(outcome.output.split())
     for status, meaning in EXIT_STATUSES.items():
         assert f"{status} {meaning}" in flat
     assert max(map(len, outcome.output.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("arguments", [(), ("plugins",), ("config",), ("runs",)])
+@pytest.mark.parametrize("arguments", [(), ("plugins",), ("config",), ("runs",), ("checkpoints",)])
 def test_group_alone_shows_its_help(kladml, arguments):
     assert kladml(*arguments) == kladml(*arguments, "--help")
     assert kladml(*arguments, "-h").output.startswith("Usage: kladml")
@@ -70,7 +70,10 @@ def test_help_of_every_command_has_an_example_and_fits_80_columns(kladml, comman
 
 
 def test_reading_commands_have_json():
-    reading = {"runs list", "config show", "config check", "plugins list", "plugins show", "plugins check", "version"}
+    reading = {
+        *("runs list", "checkpoints list", "checkpoints verify", "config show", "config check"),
+        *("plugins list", "plugins show", "plugins check", "version"),
+    }
     with_json = {" ".join(leaf) for leaf in LEAVES if any(p.name == "as_json" for p in _command(leaf).params)}
     assert with_json == reading | {"train"}
 

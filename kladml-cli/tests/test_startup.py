@@ -50,7 +50,9 @@ def test_version_option_reads_no_metadata(imported):
     assert imported("--version") & NOT_FOR_HELP == set()
 
 
-@pytest.mark.parametrize("command", ["init", "train", "runs list", "config show", "plugins check", "version"])
+@pytest.mark.parametrize(
+    "command", ["init", "train", "runs list", "checkpoints list", "config show", "plugins check", "version"]
+)
 def test_help_of_a_command_imports_nothing_heavy(imported, command):
     assert imported(*command.split(), "--help") & NOT_FOR_HELP == set()
 

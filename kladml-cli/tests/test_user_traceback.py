@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from traceback import FrameSummary, StackSummary
 
 import pytest
 
 from kladml.errors import ConfigError
 from kladml.interfaces import ExperimentAddress
-from kladml_cli.user_traceback import user_traceback
+from kladml_cli.user_traceback import user_stack, user_traceback
 
 
 def raised(call):
@@ -92,3 +93,15 @@ def test_interrupt_outside_of_the_users_code_shows_nothing():
     while last.tb_next is not None:
         last = last.tb_next
     assert user_traceback(error.with_traceback(last)) == ""
+
+
+def test_a_stack_is_trimmed_as_a_traceback_is():
+    kladml, library, users = ExperimentAddress.parse.__code__.co_filename, json.decoder.__file__, "/home/me/model.py"
+    frames = [(kladml, "run"), (library, "start"), (users, "step"), (library, "decode"), (kladml, "beat")]
+    stack = StackSummary.from_list([FrameSummary(file, 1, name, line="x") for file, name in frames])
+    assert user_stack(stack).splitlines()[::2] == [
+        f'  File "{users}", line 1, in step',
+        f'  File "{library}", line 1, in decode',
+    ]
+    alone = StackSummary.from_list(stack[:1])
+    assert user_stack(alone).splitlines()[0] == f'  File "{kladml}", line 1, in run'

@@ -22,6 +22,9 @@ COMMANDS = {
     "init": LazyCommand("kladml_cli.commands.init:init", "Make a folder a workspace."),
     "train": LazyCommand("kladml_cli.commands.train:train", "Train a model; record and store what comes of it."),
     "runs": LazyCommand("kladml_cli.commands.runs:runs", "Look at the runs of the workspace."),
+    "checkpoints": LazyCommand(
+        "kladml_cli.commands.checkpoints:checkpoints", "List, verify and export the checkpoints of a run."
+    ),
     "config": LazyCommand("kladml_cli.commands.config:config", "Show and check the configuration."),
     "plugins": LazyCommand("kladml_cli.commands.plugins:plugins", "See which plugins are installed; check them."),
     "version": LazyCommand("kladml_cli.commands.version:version", "Show the installed versions of KladML."),

@@ -1,4 +1,4 @@
-"""Watching a run from the command line: which one it is, how it ended, and SIGTERM."""
+"""Watching a run from the command line: which one it is, how it ended, and signals that end it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kladml.plugins import hookimpl
-from kladml_cli.exits import TERMINATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from types import FrameType
     from typing import NoReturn
 
     from kladml.plugins import RunInfo
+    from kladml.training.launching.rank_folder import RankFolder
 
 
 class RunWatch:
     """A lifecycle hook that remembers the run, which an error does not tell.
+
+    Args:
+        note: A file to keep for those who look at the run from outside, as a `RunNote`; none by default.
 
     Attributes:
         run: The run, or None before it begins.
@@ -27,21 +31,24 @@ class RunWatch:
         seconds: How long it took, 0 while it goes on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, note: Path | None = None) -> None:
         self.run: RunInfo | None = None
         self.status: str | None = None
         self.seconds = 0.0
         self._began = 0.0
+        self._note = note
 
     @hookimpl
     def kladml_run_started(self, run: RunInfo) -> None:
         """Remember the run."""
         self.run, self._began = run, time.monotonic()
+        self._write_note()
 
     @hookimpl
     def kladml_run_ended(self, run: RunInfo, status: str) -> None:
         """Remember how it ended."""
         self.run, self.status, self.seconds = run, status, time.monotonic() - self._began
+        self._write_note()
 
     def publishes_to(self, name: str) -> bool:
         """Tell whether a publisher was selected for the run."""
@@ -50,27 +57,54 @@ class RunWatch:
     @property
     def outcome(self) -> str:
         """What became of the run, as a clause; empty if it had not begun."""
-        if self.run is None:
-            return ""
-        if self.status is None:
-            return f"run {self.run.address} began, and its end could not be recorded"
-        return f"run {self.run.address} is marked {self.status}"
+        return "" if self.run is None else outcome_of(self.run.address, self.status)
+
+    def _write_note(self) -> None:
+        if self._note is not None and self.run is not None:
+            from kladml_cli.run_note import RunNote
+
+            RunNote(self.run.address, self.run.run_id, self.status).write(self._note)
+
+
+def outcome_of(address: str, status: str | None) -> str:
+    """Say what became of a run, as a clause.
+
+    Args:
+        address: The run.
+        status: How it ended, or None.
+    """
+    if status is None:
+        return f"run {address} began, and its end could not be recorded"
+    return f"run {address} is marked {status}"
 
 
 @contextmanager
-def sigterm_ends_the_run() -> Iterator[None]:
-    """Let the first SIGTERM end the run in order, as Ctrl-C does; a later one does not disturb that."""
+def signals_end_the_run(folder: RankFolder | None = None) -> Iterator[None]:
+    """Let the first SIGTERM or SIGUSR1 end the run in order, as Ctrl-C does; a later one does not disturb that.
 
-    def end(_: int, __: FrameType | None) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise SystemExit(TERMINATED)
+    Args:
+        folder: Where the supervisor of several processes notes that another one failed, which is why it asks
+            this one to end.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+
+    def end(received: int, _: FrameType | None) -> NoReturn:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        if folder is not None and folder.trouble.exists():
+            from kladml.errors import PeerLostError
+
+            problem = "another process of the training failed"
+            raise PeerLostError(problem, next_step="see that process's error")
+        raise SystemExit(128 + received)
 
     try:
-        before = signal.signal(signal.SIGTERM, end)
+        before = {number: signal.signal(number, end) for number in numbers}
     except ValueError:  # not the main thread, which alone gets signals
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -26,14 +26,22 @@ def user_traceback(error: BaseException) -> str:
     return "".join(report.format())
 
 
+def user_stack(stack: StackSummary) -> str:
+    """Return a stack as text, from the user's first frame on and without KladML's own, where it has others."""
+    return "".join(_trimmed(stack).format())
+
+
 def _trim(report: TracebackException) -> None:
-    kept = [frame for frame in report.stack if not _lies_in(frame, _our_folders())]
-    first = next((index for index, frame in enumerate(kept) if _is_the_users(frame)), 0)
-    if kept:
-        report.stack = StackSummary.from_list(kept[first:])
+    report.stack = _trimmed(report.stack)
     for inner in (report.__cause__, report.__context__, *(report.exceptions or ())):
         if inner is not None:
             _trim(inner)
+
+
+def _trimmed(stack: StackSummary) -> StackSummary:
+    kept = [frame for frame in stack if not _lies_in(frame, _our_folders())]
+    first = next((index for index, frame in enumerate(kept) if _is_the_users(frame)), 0)
+    return StackSummary.from_list(kept[first:]) if kept else stack
 
 
 def _is_the_users(frame: FrameSummary) -> bool:

@@ -178,6 +178,36 @@ def test_signal_handler_is_put_back(train, workspace):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+# Going on with a run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("--resume", "train.yaml"), "no run of default/default/from-file can go on"),
+        (("train.yaml", "--resume"), "no run of default/default/from-file can go on"),
+        (("--resume", "--experiment", "other"), "no run of default/default/other can go on"),
+        (("train.yaml", "--resume", "@7"), "there is no run default/default/from-file@7"),
+        (("train.yaml", "--resume", "train.yaml"), "there is no whole checkpoint in "),
+    ],
+)
+def test_what_follows_resume_is_a_run_and_not_the_configuration(kladml, net, workspace, arguments, part):
+    (workspace / "train.yaml").write_text(
+        "experiment: from-file\nmodel: {ref: net.py:Net}\ndata: {train: net.py:data}\n"
+    )
+    outcome = kladml("train", "--tracker", "none", *arguments)
+    assert outcome.status != 0
+    assert part in outcome.errors.splitlines()[-1]
+
+
+def test_run_that_was_stopped_goes_on(kladml, train, net, workspace):
+    flags = ("--publisher", "none", "--tracker", "none")
+    assert train(*flags, "--set", "training.max_epochs=1", **net).status == 0
+    longer = kladml("train", "--resume", "@1", *flags, "--set", "training.max_epochs=2", "--json")
+    assert longer.status == 0, longer.errors
+    assert json.loads(longer.output)["address"] == "default/default/default@1"
+
+
 # The user's own code
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from kladml_cli.exits import EXIT_STATUSES, RunFailed
+from kladml_cli.distributed_options import MachineOptions, distributed_options
+from kladml_cli.exits import EXIT_STATUSES, RunFailed, arguments_of
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import (
     backend_options,
@@ -20,8 +22,14 @@ from kladml_cli.settings_options import (
 )
 
 if TYPE_CHECKING:
-    from kladml.runner import RunResult
+    from kladml.interfaces import ConfigEntry
+    from kladml.runner import ExperimentRunner, RunResult
+    from kladml.training.launching.rank_folder import RankFolder
+    from kladml.workspace import Workspace
+    from kladml_cli.configuration import Configuration
     from kladml_cli.run_watch import RunWatch
+
+LATEST = "latest"
 
 EPILOG = f"""\
 Examples:
@@ -31,6 +39,8 @@ Examples:
   kladml train train.yaml --set training.max_epochs=5 --tracker local
   kladml train --model model.py:Net --data digits.npz --storage none
   kladml train train.yaml --storage s3 --set storage.s3.bucket=my-bucket
+  kladml train train.yaml --distributed --num-processes 2
+  kladml train train.yaml --resume
 
 A NAME is that of an installed plugin ('kladml plugins list'), DISTRIBUTION:NAME where two have the same name,
 or 'none' to do without.
@@ -46,6 +56,15 @@ Exit status: {", ".join(f"{status} {meaning}" for status, meaning in EXIT_STATUS
 @setting_option("--val-data", key="data.val", metavar="REF", help="Validation data, given as --data is.")
 @click.option("--experiment", metavar="ADDRESS", help="Experiment, or project/family/experiment, of the run.")
 @setting_option("--run-name", key="run_name", metavar="TEXT", help="A name for people.")
+@click.option(
+    "--resume",
+    metavar="[ADDRESS|PATH]",
+    is_flag=False,
+    flag_value=LATEST,
+    help="Go on with a run, or from a checkpoint; with the experiment's latest run by default.",
+)
+@click.option("--allow-world-change", is_flag=True, help="Resume also with another number of processes.")
+@distributed_options
 @backend_options
 @configuration_options
 @workspace_option
@@ -57,6 +76,12 @@ def train(
     *,
     config_file: Path | None,
     experiment: str | None,
+    resume: str | None,
+    allow_world_change: bool,
+    num_machines: int,
+    machine_rank: int,
+    main_process_ip: str | None,
+    main_process_port: int,
     config_source: str | None,
     profile: str | None,
     workspace: Path | None,
@@ -67,30 +92,92 @@ def train(
     CONFIG is a YAML file for this run. Over it come KLADML_* variables and the options here; below it comes
     kladml.yaml of the workspace.
     """
-    from kladml.runner import ExperimentRunner
-    from kladml.runner.selection import DEFAULT
+    from kladml.training.launching.supervised import accept_supervision
     from kladml.workspace import Workspace
-    from kladml_cli.run_watch import RunWatch, sigterm_ends_the_run
+    from kladml_cli.launching import is_started_by_launcher, needs_several, train_in_several
 
-    place = Workspace.find(workspace)
+    supervisor = accept_supervision()
+    machines = MachineOptions(num_machines, machine_rank, main_process_ip, main_process_port)
+    if config_file is None and resume is not None and _is_config_file(resume):
+        config_file, resume = Path(resume), LATEST
+    sources = _Sources(Workspace.find(workspace), config_file, config_source, profile, entries_of(context))
+    if not is_started_by_launcher():
+        configuration = sources.configuration(experiment)
+        if needs_several(configuration.resolved.run.training, machines):
+            context.exit(train_in_several(arguments_of(context), configuration, machines))
+    _run(sources, supervisor, experiment, resume, allow_world_change=allow_world_change, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """What the configuration of a run is read from."""
+
+    workspace: Workspace
+    file: Path | None
+    source: str | None
+    profile: str | None
+    overrides: list[ConfigEntry]
+
+    def configuration(self, experiment: str | None) -> Configuration:
+        """Resolve it as the runner will, to learn whether to train in several processes."""
+        from kladml.interfaces import ExperimentAddress
+        from kladml_cli.configuration import Configuration
+
+        try:
+            if experiment is not None:
+                ExperimentAddress.parse(experiment)
+            return Configuration(
+                self.workspace, file=self.file, source=self.source, profile=self.profile, overrides=self.overrides
+            )
+        except Exception as error:
+            raise RunFailed(error, "") from error
+
+    def runner(self, watch: RunWatch) -> ExperimentRunner:
+        """Return a runner with it."""
+        from kladml.runner import ExperimentRunner
+        from kladml.runner.selection import DEFAULT
+
+        return ExperimentRunner(
+            config=self.source or DEFAULT,
+            workspace=self.workspace,
+            hooks=[watch],
+            config_file=self.file,
+            profile=self.profile,
+            overrides=self.overrides,
+        )
+
+
+def _is_config_file(text: str) -> bool:
+    """Tell whether what follows `--resume` is CONFIG, and nothing says what to resume."""
+    return text.endswith((".yaml", ".yml")) and Path(text).is_file()
+
+
+def _run(
+    sources: _Sources,
+    supervisor: RankFolder | None,
+    experiment: str | None,
+    resume: str | None,
+    *,
+    allow_world_change: bool,
+    as_json: bool,
+) -> None:
+    """Train in this process, which may be one of several, and print the result if it is the main one."""
+    from kladml.training.launching.rank_folder import own_rank
+    from kladml_cli.run_watch import RunWatch, signals_end_the_run
+
     # The user's own modules are found in the current folder, as Python itself would find them.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
-    watch = RunWatch()
-    runner = ExperimentRunner(
-        config=config_source or DEFAULT,
-        workspace=place,
-        hooks=[watch],
-        config_file=config_file,
-        profile=profile,
-        overrides=entries_of(context),
-    )
+    is_main = own_rank() == 0
+    watch = RunWatch(supervisor.run if supervisor is not None and is_main else None)
+    runner = sources.runner(watch)
     try:
-        with sigterm_ends_the_run():
-            result = runner.run(experiment_name=experiment)
+        with signals_end_the_run(supervisor):
+            result = runner.run(experiment_name=experiment, resume=resume, allow_world_change=allow_world_change)
     except BaseException as error:
-        raise RunFailed(error, watch.outcome) from error
-    _show(result, watch, as_json=as_json)
+        raise RunFailed(error, watch.outcome if supervisor is None and is_main else None) from error
+    if is_main:
+        _show(result, watch, as_json=as_json)
 
 
 def _show(result: RunResult, watch: RunWatch, *, as_json: bool) -> None:
