@@ -210,6 +210,37 @@ def startup(session: nox.Session) -> None:
     session.run("python", "benchmarks/startup.py", *session.posargs)
 
 
+@nox.session(python=PYTHON)
+def bench_trainer(session: nox.Session) -> None:
+    """The trainer's cost per step beside a raw PyTorch loop and its peers; prints the tables."""
+    folder = "benchmarks/trainer"
+    ours = ["kladml-core", "kladml-backends-local", "kladml-backends-console", "kladml-backends-redis"]
+    install(session, "-r", f"{folder}/requirements.txt", *[f"./{name}" for name in ours])
+    # Its import name is ours, so it gets a folder of its own.
+    older = Path(session.create_tmp(), "older")
+    install(session, "--no-deps", "--upgrade", "--target", str(older), "-r", f"{folder}/requirements-older.txt")
+    env = {"OMP_NUM_THREADS": "1", "OLDER_KLADML": str(older)}
+    session.run("python", f"{folder}/report.py", *session.posargs, env=env)
+
+
+@nox.session(python=PYTHON)
+def bench_checkpoints(session: nox.Session) -> None:
+    """How long a checkpoint blocks training, beside a copy of the same memory and other writers."""
+    install(session, "./kladml-core")
+    session.run("python", "benchmarks/trainer_checkpoints.py", *session.posargs)
+
+
+@nox.session(python=PYTHON)
+def reliability(session: nox.Session) -> None:
+    """Kills, signals and faults in numbers that CI has no time for: a thousand kills, every kill point, every fault."""
+    needs = {line for name in COMMAND for line in group("test", of=name)}
+    install_editable(session, COMMAND, *needs, *group("test"))
+    env = {"KLADML_RELIABILITY": "1", "OMP_NUM_THREADS": "1"}
+    folders = ["kladml-core/tests/training", "kladml-core/tests/runner", "kladml-cli/tests/commands"]
+    session.run("pytest", *folders, "tests/test_distributed_train.py", env=env)
+    session.run("python", "benchmarks/reliability.py", *session.posargs, env=env)
+
+
 @nox.session(python=PYTHON, reuse_venv=False)
 def lock(session: nox.Session) -> None:
     """Resolve everything anew and write constraints.txt."""
