@@ -33,9 +33,10 @@ _OTHER_STATUSES = {
     0: "Done.",
     1: "Your own code failed, or KladML failed unexpectedly.",
     2: "The command was typed wrongly: an unknown option, a missing argument.",
-    130: "Interrupted with Ctrl-C; a run is marked KILLED.",
+    130: "Interrupted with Ctrl-C (SIGINT), after a checkpoint was saved; a run is marked KILLED.",
+    138: "Ended by SIGUSR1, likewise; 158 on macOS.",
     141: "The output was closed, as by `| head`.",
-    143: "Ended by SIGTERM; a run is marked KILLED.",
+    143: "Ended by SIGTERM, likewise.",
 }
 """The exit statuses that are no error's own."""
 
