@@ -62,6 +62,9 @@ class Recorder(TrainerCallback):
     def on_epoch_ended(self, epoch, step, metrics):
         self.calls.append(("epoch_ended", epoch, step, dict(metrics)))
 
+    def on_validated(self, epoch, step, metrics):
+        self.calls.append(("validated", epoch, step, dict(metrics)))
+
     def on_checkpoint_saved(self, path, step, *, is_best):
         self.calls.append(("checkpoint_saved", path, step, is_best))
 

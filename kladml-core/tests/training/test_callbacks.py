@@ -104,6 +104,26 @@ def test_the_metrics_of_an_epoch_and_the_result_are_the_same(trainer, net, class
     assert (result.epochs, result.steps, result.stopped_early) == (3, 9, False)
 
 
+@pytest.mark.parametrize(("every", "steps"), [(1, [*range(1, 10)]), (2, [2, 4, 6, 8]), (4, [4, 8]), (50, [])])
+def test_validations_inside_an_epoch_are_told_with_the_means_until_then(
+    trainer, net, regression, recorder, every, steps
+):
+    """The metrics are those that a training of as many steps ends with; validating disturbs no dropout."""
+    train, validation, dropout = regression(23), regression(7, seed=2), 0.3
+    result = trainer(callbacks=[recorder], validate_every_steps=every).fit(
+        net(dropout=dropout), train, validation, loss="mse"
+    )
+
+    told = recorder.named("validated")
+    assert [(epoch, step) for epoch, step, _ in told] == [((step - 1) // 3 + 1, step) for step in steps]
+    for _, step, metrics in told:
+        reference = trainer(max_steps=step).fit(net(dropout=dropout), train, validation, loss="mse")
+        assert metrics == reference.metrics
+    assert len(recorder.named("epoch_ended")) == len(result.history) == 3
+    for epoch, metrics in enumerate(result.history, start=1):
+        assert ("val_loss" in metrics) == (every <= 3 * epoch)
+
+
 def test_a_checkpoint_is_whole_when_it_is_told(trainer, net, regression, recorder, tmp_path):
     class Checking(TrainerCallback):
         def on_checkpoint_saved(self, path, step, *, is_best):

@@ -196,3 +196,40 @@ def test_an_unclear_name_is_said_with_the_key_that_gives_it():
     data = (torch.zeros(4, 3), torch.zeros(4, 1))
     with pytest.raises(WrongTypeError, match=r"set training\.early_stopping\.mode to min or max"):
         UniversalTrainer(config).fit(nn.Linear(3, 1), data, data, loss="mse")
+
+
+class ScriptedPerValidation(Scripted):
+    """Its validation metric follows a script, a validation each, after that of the look beforehand."""
+
+    def validation_step(self, batch):
+        self.validated += 1
+        return {"loss": self.weight * 0, self.name: self.script[self.validated - 2] if self.validated > 1 else math.nan}
+
+
+@pytest.mark.parametrize(
+    ("script", "patience", "steps", "best_step", "best_epoch"),
+    [
+        ([1, 5, 4, 3, 9], 2, 8, 4, 2),
+        ([1, 5, 4, 9, 9], 1, 6, 4, 2),
+        ([5, 4, 4, 4, 4], 2, 6, 2, 1),
+        ([1, 2, 3, 4, 5], 1, 9, 8, 3),
+    ],
+)
+def test_training_may_stop_inside_an_epoch(trainer, tmp_path, script, patience, steps, best_step, best_epoch):
+    """Three steps an epoch, three epochs, and a validation every second step."""
+    module = ScriptedPerValidation(script)
+    chosen = trainer(
+        checkpoint_dir=tmp_path,
+        lr=1.0,
+        validate_every_steps=2,
+        early_stopping=EarlyStoppingConfig(enabled=True, monitor="val_quality", mode="max", patience=patience),
+        checkpoint=CheckpointConfig(restore_best=True),
+    )
+    result = chosen.fit(module, torch.zeros(24, 1), DATA)
+
+    assert (result.steps, result.stopped_early) == (steps, steps < 9)
+    assert result.best_epoch == best_epoch
+    assert result.best_checkpoint.name == f"step-{best_step:08d}"
+    assert result.metrics["val_quality"] == max(script[: steps // 2])
+    assert module.weight.item() == best_step
+    assert module.validated == 1 + steps // 2

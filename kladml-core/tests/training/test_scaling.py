@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kladml.config.schema import SchedulerConfig
+from kladml.errors import NonFiniteError
 from kladml.training import fitting
 
 
@@ -85,3 +86,55 @@ def test_max_steps_counts_the_steps_that_were_taken(trainer, regression, scaled)
     scaled(8.0)
 
     assert trainer(lr=1e-38, max_steps=2).fit(Overflowing(), regression(23)).steps == 2
+
+
+class Sick(nn.Module):
+    """Its loss or its gradient is no number in the fifth batch and all after it."""
+
+    def __init__(self, where):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3, 1))
+        self.where, self.seen = where, 0
+
+    def training_step(self, batch):
+        self.seen += 1
+        loss = F.mse_loss(batch[0] @ self.weight, batch[1])
+        if self.seen < 5:
+            return loss
+        return loss * float("nan") if self.where == "loss" else loss + Endless.apply(self.weight.sum())
+
+
+class Endless(torch.autograd.Function):
+    @staticmethod
+    def forward(_, tensor):
+        return torch.zeros_like(tensor)
+
+    @staticmethod
+    def backward(_, gradient):
+        return gradient * float("inf")
+
+
+@pytest.mark.parametrize("reads_at_once", [True, False])
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_what_no_scale_makes_finite_ends_the_training(
+    trainer, regression, scaled, weights, same, monkeypatch, reads_at_once, where, accumulation
+):
+    """A scaler alone would skip steps for ever."""
+    settings = {"batch_size": 4, "max_epochs": 20, "gradient_accumulation_steps": accumulation}
+    module, reference = Sick(where), Sick(where)
+    scaled(8.0)
+    trainer(**settings, max_steps=4 // accumulation).fit(reference, regression(24))
+    built = fitting.Fitting.__init__
+
+    def build(self, *arguments, **options):
+        built(self, *arguments, **options)
+        self._reads_at_once = reads_at_once
+
+    monkeypatch.setattr(fitting.Fitting, "__init__", build)
+    what = "the loss became nan" if where == "loss" else "a gradient became too large for fp16 at any scale"
+
+    with pytest.raises(NonFiniteError, match=rf"{what} in optimizer step {4 // accumulation + 1}, and the weights"):
+        trainer(**settings).fit(module, regression(24))
+
+    assert same(weights(module), weights(reference))

@@ -120,7 +120,7 @@ def test_a_folder_without_a_whole_checkpoint_is_refused(lab):
         (
             {"training": {"early_stopping": {"enabled": True, "patience": 1, "min_delta": 9.0}}},
             "was stopped early after epoch 2 and step 12",
-            "disable early stopping",
+            "raise its patience",
         ),
     ],
 )
