@@ -47,6 +47,10 @@ class Share:
 
         In the last round there may be none left, and then the last batch is repeated without counting.
         """
+        if self.world == 1:
+            for number in range(batches):
+                yield number, True, number == batches - 1
+            return
         rounds = math.ceil(batches / self.world)
         for number in range(rounds):
             index = number * self.world + self.rank
