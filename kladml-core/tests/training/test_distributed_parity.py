@@ -32,6 +32,8 @@ from kladml.training.data.orders import order_seed
 
 DOUBLE = {"dtype": torch.float64}
 WORLDS = (1, 2, 3)
+STRATEGIES = [(1, "ddp"), (2, "ddp"), (3, "ddp"), (2, "fsdp"), (3, "fsdp")]
+SEVERAL = [(2, "ddp"), (3, "ddp"), (2, "fsdp"), (3, "fsdp")]
 OPTIMIZERS = {
     "sgd": {"momentum": 0.9, "weight_decay": 0.01},
     "adamw": {"weight_decay": 0.1, "eps": 1e-4},
@@ -115,7 +117,7 @@ class Calls(TrainerCallback):
         self.count += 1
 
 
-def train(cases):
+def train(cases, strategy):
     """Train once for each case; the ranks' first weights differ, and the main process's count."""
     found, tensors = [], {}
     for number, case in enumerate(cases):
@@ -130,6 +132,7 @@ def train(cases):
             optimizer_args=OPTIMIZERS[case["optimizer"]],
             max_steps=case["max_steps"],
             seed=case["seed"],
+            strategy=strategy,
         )
         trainer = UniversalTrainer(chosen, callbacks=[calls])
         form = FORMS[case["form"]]
@@ -218,12 +221,12 @@ PRIMES = {
 }
 
 
-@pytest.mark.parametrize("world", WORLDS)
-def test_any_training_is_that_of_one_process_on_the_joined_batches(run_ranks, seed, world):
+@pytest.mark.parametrize(("world", "strategy"), STRATEGIES)
+def test_any_training_is_that_of_one_process_on_the_joined_batches(run_ranks, seed, world, strategy):
     draw = random.Random(seed + world)  # noqa: S311
     cases = [PRIMES, *(random_case(draw, form) for form in FORMS for _ in range(2))]
 
-    ends = run_ranks(world, train, cases=cases)
+    ends = run_ranks(world, train, cases=cases, strategy=strategy)
 
     for number, case in enumerate(cases):
         module, history, steps = plain_loop(case, world)
@@ -270,7 +273,7 @@ def tokens_in(case):
     return inputs, mask
 
 
-def train_on_tokens(cases):
+def train_on_tokens(cases, strategy):
     found, tensors = [], {}
     for number, case in enumerate(cases):
         module = Tokens(case["kind"])
@@ -280,6 +283,7 @@ def train_on_tokens(cases):
             batch_size=case["batch_size"],
             gradient_accumulation_steps=case["accumulation"],
             gradient_clipping=case["clipping"],
+            strategy=strategy,
         )
         data = tokens_in(case)
         found.append(UniversalTrainer(chosen).fit(module, data, data).history)
@@ -309,8 +313,8 @@ def plain_loop_on_tokens(case, world):
     return module.weight.detach(), history
 
 
-@pytest.mark.parametrize("world", WORLDS)
-def test_batches_are_weighted_by_the_items_that_a_step_says_they_have(run_ranks, seed, world):
+@pytest.mark.parametrize(("world", "strategy"), STRATEGIES)
+def test_batches_are_weighted_by_the_items_that_a_step_says_they_have(run_ranks, seed, world, strategy):
     """Whole batches may have none, the first of a window and the last of the data among them."""
     draw = random.Random(seed + world)  # noqa: S311
 
@@ -330,7 +334,7 @@ def test_batches_are_weighted_by_the_items_that_a_step_says_they_have(run_ranks,
         }
 
     cases = [*(case(kind) for kind in ("int", "float", "tensor", "numpy") for _ in range(2)), case("int", [0])]
-    ends = run_ranks(world, train_on_tokens, cases=cases)
+    ends = run_ranks(world, train_on_tokens, cases=cases, strategy=strategy)
 
     for number, each in enumerate(cases):
         weight, history = plain_loop_on_tokens(each, world)
@@ -366,12 +370,12 @@ def scheduler_of(name, optimizer):
     return kind(optimizer, **SCHEDULES[name])
 
 
-def note_rates(accumulation):
+def note_rates(accumulation, strategy):
     rates = {}
     for name in SCHEDULES:
         for interval in ("step", "epoch"):
             module = NotingRates(name, interval)
-            chosen = config(batch_size=6 // world_size(), gradient_accumulation_steps=accumulation)
+            chosen = config(batch_size=6 // world_size(), gradient_accumulation_steps=accumulation, strategy=strategy)
             data = numbers(50, 3, seed=1), numbers(50, 2, seed=2)
             UniversalTrainer(chosen).fit(module, data)
             rates[f"{name} {interval}"] = module.rates
@@ -381,8 +385,8 @@ def note_rates(accumulation):
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_the_rates_are_the_same_for_any_number_of_processes(run_ranks, accumulation):
     steps = math.ceil(50 / (6 * accumulation))  # in each of three epochs
-    for world in WORLDS:
-        for end in run_ranks(world, note_rates, accumulation=accumulation):
+    for world, strategy in STRATEGIES:
+        for end in run_ranks(world, note_rates, accumulation=accumulation, strategy=strategy):
             for name, rates in end.returned["rates"].items():
                 schedule, interval = name.split()
                 optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.05)
@@ -486,8 +490,14 @@ class Sick(Net):
 
     def configure_optimizers(self):
         optimizer = torch.optim.AdamW(self.parameters(), lr=0.01)
-        optimizer.register_step_post_hook(lambda *_: self.after.append(self.net[0].weight.detach().clone()))
+        optimizer.register_step_post_hook(lambda *_: self.after.append(whole(self.net[0].weight)))
         return optimizer
+
+
+def whole(parameter):
+    """Return a copy of a parameter, of which fsdp gives each rank a part."""
+    weight = parameter.detach()
+    return weight.full_tensor() if hasattr(weight, "full_tensor") else weight.clone()
 
 
 class Broken(torch.autograd.Function):
@@ -503,9 +513,15 @@ class Broken(torch.autograd.Function):
         return gradient * context.value, None
 
 
-def train_sick(rank, batch, value, where, accumulation, clipping, folder):
+def train_sick(rank, batch, value, where, accumulation, clipping, folder, strategy):
     module = Sick(rank, batch, float(value), where)
-    chosen = config(batch_size=2, gradient_accumulation_steps=accumulation, gradient_clipping=clipping, max_epochs=1)
+    chosen = config(
+        batch_size=2,
+        gradient_accumulation_steps=accumulation,
+        gradient_clipping=clipping,
+        max_epochs=1,
+        strategy=strategy,
+    )
     data = numbers(8 * 2 * world_size(), 3, seed=1), numbers(8 * 2 * world_size(), 2, seed=2)
     try:
         UniversalTrainer(chosen, checkpoint_dir=folder).fit(module, data, data)
@@ -521,11 +537,16 @@ def train_sick(rank, batch, value, where, accumulation, clipping, folder):
     }
 
 
-@pytest.mark.parametrize(("world", "rank"), [(1, 0), (2, 0), (2, 1), (3, 2)])
+@pytest.mark.parametrize(
+    ("world", "rank", "strategy"),
+    [(1, 0, "ddp"), (2, 0, "ddp"), (2, 1, "ddp"), (3, 2, "ddp"), (2, 0, "fsdp"), (3, 2, "fsdp")],
+)
 @pytest.mark.parametrize(
     ("where", "value"), [("loss", "nan"), ("loss", "inf"), ("gradient", "nan"), ("gradient", "-inf")]
 )
-def test_a_number_that_is_none_on_one_rank_stops_all_before_the_update(run_ranks, tmp_path, world, rank, where, value):
+def test_a_number_that_is_none_on_one_rank_stops_all_before_the_update(
+    run_ranks, tmp_path, world, rank, strategy, where, value
+):
     for accumulation, clipping in ((1, None), (2, None), (2, 0.1)):
         folder = tmp_path / f"checkpoints-{accumulation}-{clipping}"
         ends = run_ranks(
@@ -538,6 +559,7 @@ def test_a_number_that_is_none_on_one_rank_stops_all_before_the_update(run_ranks
             accumulation=accumulation,
             clipping=clipping,
             folder=str(folder),
+            strategy=strategy,
         )
         steps = 5 // accumulation
         for number, end in enumerate(ends):
@@ -563,22 +585,23 @@ class Normed(Net):
         return self.net(self.norm(inputs))
 
 
-def train_normed():
+def train_normed(strategy):
     found, tensors = [], {}
     for number, (samples, accumulation, validates) in enumerate([(24, 1, True), (23, 1, False), (22, 2, False)]):
         module = Normed(seed=1)
         data = numbers(samples, 3, seed=1), numbers(samples, 2, seed=2)
         val = (numbers(7, 3, seed=5), numbers(7, 2, seed=6)) if validates else None
-        trainer = UniversalTrainer(config(batch_size=4, gradient_accumulation_steps=accumulation))
+        chosen = config(batch_size=4, gradient_accumulation_steps=accumulation, strategy=strategy)
+        trainer = UniversalTrainer(chosen)
         found.append(trainer.fit(module, data, val).history)
         found.append(trainer.validate(module, data))
         tensors |= {f"{number}.{name}": value for name, value in module.state_dict().items()}
     return {"found": found, "tensors": tensors}
 
 
-@pytest.mark.parametrize("world", [2, 3])
-def test_all_ranks_end_with_the_same_statistics_and_metrics(run_ranks, world):
-    first, *others = run_ranks(world, train_normed)
+@pytest.mark.parametrize(("world", "strategy"), SEVERAL)
+def test_all_ranks_end_with_the_same_statistics_and_metrics(run_ranks, world, strategy):
+    first, *others = run_ranks(world, train_normed, strategy=strategy)
 
     for end in others:
         assert end.returned == first.returned
@@ -612,7 +635,7 @@ def test_ranks_draw_random_numbers_of_their_own_and_the_same_in_every_run(run_ra
     assert run_ranks(1, draw_in_steps)[0].returned["drawn"][: len(first)] == first, "the main one is the single one"
 
 
-def train_in_several_ways(folder):
+def train_in_several_ways(folder, strategy):
     """Train plainly, in another precision, plainly again, and compiled; keep checkpoints of all."""
     # All of torch.compile but its last stage, which calls a C++ compiler for half a minute.
     nn.Module.compile = partialmethod(nn.Module.compile, backend="eager")
@@ -624,7 +647,7 @@ def train_in_several_ways(folder):
         "compiled": {"compile": True},
     }.items():
         own = Path(folder) / name
-        chosen = config(batch_size=4, checkpoint=CheckpointConfig(restore_best=True), **changes)
+        chosen = config(batch_size=4, checkpoint=CheckpointConfig(restore_best=True), strategy=strategy, **changes)
         torch.set_default_dtype(torch.float32)  # autocast leaves 64 bits alone
         module, data = Net(1, torch.float32), (numbers(23, 3, seed=1), numbers(23, 2, seed=2))
         trainer = UniversalTrainer(chosen, checkpoint_dir=own)
@@ -638,9 +661,9 @@ def train_in_several_ways(folder):
     return {"keys": keys, "tensors": tensors}
 
 
-@pytest.mark.parametrize("world", [1, 2])
-def test_keys_are_clean_and_one_training_does_not_disturb_the_next(run_ranks, tmp_path, world):
-    ends = run_ranks(world, train_in_several_ways, folder=str(tmp_path), limit=120)
+@pytest.mark.parametrize(("world", "strategy"), [(1, "ddp"), (2, "ddp"), (2, "fsdp")])
+def test_keys_are_clean_and_one_training_does_not_disturb_the_next(run_ranks, tmp_path, world, strategy):
+    ends = run_ranks(world, train_in_several_ways, folder=str(tmp_path), strategy=strategy, limit=120)
     clean = list(Net(seed=1).state_dict())
 
     for end in ends:
@@ -731,7 +754,7 @@ class LeavingOut(Net):
         return values
 
 
-def train_leaving_out(where, accumulation, finds):
+def train_leaving_out(where, accumulation, finds, strategy):
     module, data = LeavingOut(where), (numbers(23, 3, seed=1), numbers(23, 2, seed=2))
     chosen = config(
         max_epochs=1,
@@ -739,6 +762,7 @@ def train_leaving_out(where, accumulation, finds):
         shuffle=False,
         gradient_accumulation_steps=accumulation,
         find_unused_parameters=finds,
+        strategy=strategy,
     )
     try:
         UniversalTrainer(chosen).fit(module, data)
@@ -767,7 +791,7 @@ def plain_loop_leaving_out(where, accumulation, world):
 
 @pytest.mark.parametrize("where", ["some", "all"])
 def test_a_parameter_that_steps_leave_out_is_said(run_ranks, where):
-    ends = run_ranks(2, train_leaving_out, where=where, accumulation=1, finds=False)
+    ends = run_ranks(2, train_leaving_out, where=where, accumulation=1, finds=False, strategy="ddp")
 
     said = [end.returned["said"] for end in ends]
     assert any(text.startswith("TrainingError: ") and "training.find_unused_parameters" in text for text in said)
@@ -775,11 +799,16 @@ def test_a_parameter_that_steps_leave_out_is_said(run_ranks, where):
 
 
 @pytest.mark.parametrize("where", ["some", "all"])
-@pytest.mark.parametrize(("world", "accumulation"), [(1, 2), (2, 1), (2, 2), (2, 3), (3, 2)])
-def test_a_parameter_that_steps_leave_out_is_trained_by_the_others(run_ranks, where, world, accumulation):
+@pytest.mark.parametrize(
+    ("world", "accumulation", "strategy"),
+    [(1, 2, "ddp"), (2, 1, "ddp"), (2, 2, "ddp"), (2, 3, "ddp"), (3, 2, "ddp"), (2, 3, "fsdp"), (3, 2, "fsdp")],
+)
+def test_a_parameter_that_steps_leave_out_is_trained_by_the_others(run_ranks, where, world, accumulation, strategy):
     module = plain_loop_leaving_out(where, accumulation, world)
 
-    for end in run_ranks(world, train_leaving_out, where=where, accumulation=accumulation, finds=True):
+    finds = strategy == "ddp"  # fsdp needs no telling
+    how = {"accumulation": accumulation, "finds": finds, "strategy": strategy}
+    for end in run_ranks(world, train_leaving_out, where=where, **how):
         assert end.returned["said"] is None
         for name, value in module.state_dict().items():
             assert torch.allclose(end.tensors[name], value, rtol=0, atol=1e-12), name

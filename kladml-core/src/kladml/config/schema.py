@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MODES = ("auto", "min", "max")
+STRATEGIES = ("ddp", "fsdp")
 DEVICES = ("auto", "cpu", "cuda", "mps", "tpu")
 
 
@@ -77,6 +78,8 @@ class TrainingConfig:
     scheduler: SchedulerConfig = _key(SchedulerConfig, "The schedule, where the model brings none.")
     distributed: bool = _key(False, "Train in several processes.")
     num_processes: int | None = _key(None, "How many processes, on all machines together; as started.", least=1)
+    strategy: str = _key("ddp", "What each process holds: ddp the whole model, fsdp a share.", choices=STRATEGIES)
+    fsdp_wrap: list[str] = _key(list, "Classes that fsdp takes apart as units; members of containers by default.")
     find_unused_parameters: bool = _key(False, "Let ddp look for parameters that a step leaves out, which costs time.")
     timeout: float = _key(600.0, "Seconds without progress of a process or a worker that end the training.", least=1)
     device: str = _key("auto", "Where to train: auto, cpu, cuda, mps or tpu.", choices=DEVICES)

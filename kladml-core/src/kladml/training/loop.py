@@ -11,7 +11,6 @@ from kladml.training import state
 from kladml.training.audience import Audience
 from kladml.training.callbacks import FitInfo, FitResult
 from kladml.training.checkpointing import store as checkpoints
-from kladml.training.data_parallel import prove_same_weights
 from kladml.training.fitting import uncompiled
 from kladml.training.interruption import name_of
 from kladml.training.judge import Judge
@@ -172,7 +171,7 @@ class FitLoop:
         step = fitting.plan.steps
         if not self._proven:
             self._proven = True
-            prove_same_weights(self.ranks, fitting.plan.parameters)
+            fitting.prove()
         if config.log_every and step % config.log_every == 0:
             fitting.check_finite()
             loss = fitting.means.read(self.ranks)["loss"]
@@ -297,6 +296,7 @@ class FitLoop:
 
     def _result(self, *, stopped_early: bool) -> FitResult:
         self.saving.complete()
+        self.fitting.join()
         metrics = self.history[-1]
         if self.config.checkpoint.restore_best:
             metrics = self.best_metrics or metrics

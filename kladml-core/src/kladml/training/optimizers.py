@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from kladml.config.schema import OptimizerConfig, SchedulerConfig, TrainingConfig
 
+_FUSED_ON_SHARDS = (torch.optim.Adam, torch.optim.AdamW)
+"""Optimizers whose fused kernels torch can call on parameters that fsdp has shared out."""
+
 
 @dataclass
 class Optimization:
@@ -83,7 +86,8 @@ def build_optimization(module: nn.Module, config: TrainingConfig) -> Optimizatio
         problem = f"{type(module).__name__} has no parameters that could be trained"
         raise ModelContractError(problem, next_step="give it parameters that require gradients")
     fusable = not any(getattr(part, "sparse", False) for part in module.modules())
-    optimizer = _named_optimizer(config.optimizer, parameters, fusable=fusable)
+    fusable_classes = _FUSED_ON_SHARDS if config.strategy == "fsdp" else (Optimizer,)
+    optimizer = _named_optimizer(config.optimizer, parameters, fusable_classes if fusable else ())
     scheduler = _named_scheduler(config.scheduler, optimizer)
     return _checked(Optimization(optimizer, scheduler, config.scheduler.interval))
 
@@ -119,13 +123,15 @@ def _from_model(returned: Any, module: nn.Module) -> Optimization:
     return Optimization(optimizer, schedule, interval, monitor)
 
 
-def _named_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter], *, fusable: bool) -> Optimizer:
+def _named_optimizer(
+    config: OptimizerConfig, parameters: list[nn.Parameter], fusable: tuple[type[Optimizer], ...]
+) -> Optimizer:
     """Return an optimizer by name, fused where torch has that: the same algorithm in a third of the time on a CPU."""
     chosen = _class_named(config.name, torch.optim, Optimizer, "training.optimizer.name")
     arguments = {"lr": config.lr, **config.args}
     decided = any(arguments.get(name) for name in ("fused", "foreach", "capturable", "differentiable"))
     real = all(torch.is_floating_point(parameter) for parameter in parameters)
-    if "fused" not in arguments and not decided and fusable and real:
+    if "fused" not in arguments and not decided and real and issubclass(chosen, fusable):
         has_fused = "fused" in inspect.signature(chosen).parameters
         arguments |= {"fused": True} if has_fused else {}
     return _call(chosen, parameters, arguments, "training.optimizer.args")  # type: ignore[no-any-return]

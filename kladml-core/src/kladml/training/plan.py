@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from accelerate import Accelerator
 
+    from kladml.training.sharding import Sharding
+
 
 _LEAST_SCALE = 2.0**-24
 """Loss scale below which fp16 can hold nothing that a larger one could not: its smallest number."""
@@ -38,6 +40,8 @@ class StepPlan:
         parameters: The parameters whose gradients are used.
         accumulation: Batches per window and process.
         clipping: Largest norm of all gradients together; None or 0 for no clipping.
+        sharding: How the parameters are shared out, if they are. Then gradients are averaged and taken apart after
+            each batch, also inside a window, so that no process ever holds them whole.
 
     Attributes:
         steps: Optimizer steps taken so far.
@@ -52,6 +56,7 @@ class StepPlan:
         *,
         accumulation: int,
         clipping: float | None,
+        sharding: Sharding | None = None,
     ) -> None:
         self.accelerator = accelerator
         self.module = module
@@ -71,11 +76,18 @@ class StepPlan:
         self._samples = 0.0
         self._nominal = 0.0
         self._losses: list[torch.Tensor] = []
+        self._sharding = sharding
+        self.finite, is_lazy = self._finite_check()
+        self.judges_later = self._scaled or is_lazy
+
+    def _finite_check(self) -> tuple[Any, bool]:
+        """Return what looks at gradients, and whether it tells later what it saw."""
+        if self._sharding is not None:
+            return self._sharding.finite_check(self.parameters), False
         lazy = None
         if not self._scaled:
-            lazy = LazyFiniteCheck.where_possible(self._inner, self.parameters, accelerator.device)
-        self.finite = lazy or FiniteCheck(self.parameters)
-        self.judges_later = self._scaled or lazy is not None
+            lazy = LazyFiniteCheck.where_possible(self._inner, self.parameters, self.accelerator.device)
+        return lazy or FiniteCheck(self.parameters), lazy is not None
 
     @property
     def in_window(self) -> bool:
@@ -91,7 +103,12 @@ class StepPlan:
 
     def context(self, *, closes: bool) -> AbstractContextManager[Any]:
         """Return what a batch's forward and backward pass run in: without synchronisation inside a window."""
-        return self._no_context if closes or self.world == 1 else self.accelerator.no_sync(self.module)
+        if self._sharding is not None and not self.in_window:
+            self._sharding.share_buffers()
+        if closes or self.world == 1 or self._sharding is not None:
+            return self._no_context
+        without_sync: AbstractContextManager[Any] = self.accelerator.no_sync(self.module)
+        return without_sync
 
     def backward(self, loss: torch.Tensor, size: float, total: float) -> None:
         """Add a batch's gradient to the window.
@@ -123,6 +140,8 @@ class StepPlan:
         if self._batches == 0:
             return False
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        if self._sharding is not None:
+            gradients = self._sharding.local(gradients)
         if self._scaled:
             self.accelerator.unscale_gradients(self._prepared)
         if gradients and self._samples not in (0.0, self._nominal):
@@ -189,6 +208,8 @@ class StepPlan:
             gradient = parameter.grad
             if gradient is None:
                 continue
+            if self._sharding is not None:
+                (gradient,) = self._sharding.local([gradient])
             if gradient.is_sparse:  # not coalesced, which would change the order of later sums
                 kept[f"grad.{index}.indices"] = gradient._indices().cpu().contiguous()  # noqa: SLF001
                 kept[f"grad.{index}.values"] = gradient._values().cpu().contiguous()  # noqa: SLF001
@@ -204,13 +225,17 @@ class StepPlan:
             parameter = self.parameters[int(index)]
             if not part:
                 # In memory as the parameter is: kernels walk both side by side.
-                parameter.grad = torch.empty_like(parameter).copy_(gradient)
+                parameter.grad = torch.empty_like(parameter)
+                own = [parameter.grad] if self._sharding is None else self._sharding.local([parameter.grad])
+                own[0].copy_(gradient)
             elif part == ["values"]:
                 indices = gradients[f"grad.{index}.indices"]
                 sparse = torch.sparse_coo_tensor(indices, gradient, parameter.shape, check_invariants=False)
                 parameter.grad = sparse.to(parameter.device)
 
     def _clip(self, gradients: list[torch.Tensor]) -> torch.Tensor:
+        if self._sharding is not None:
+            return self._sharding.clip(gradients, self.clipping or 0.0)
         norm = torch.nn.utils.get_total_norm([g.coalesce().values() if g.is_sparse else g for g in gradients])
         torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clipping or 0.0, norm)
         return norm

@@ -90,7 +90,8 @@ class Ranks:
         """Overwrite tensors with the main process's, in place."""
         if self.world > 1:
             for tensor in tensors:
-                self._call(lambda tensor=tensor: dist.broadcast(tensor.data, src=0))  # type: ignore[misc]
+                group = self.group if tensor.device.type == "cpu" else None
+                self._call(lambda tensor=tensor, group=group: dist.broadcast(tensor.data, src=0, group=group))  # type: ignore[misc]
 
     def _broadcast_bytes(self, data: bytes) -> bytes:
         size = int(self.add([len(data)])[0])  # all but the main process have none

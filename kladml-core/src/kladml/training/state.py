@@ -20,6 +20,7 @@ from kladml.training.rng import restore_rng, rng_state
 from kladml.training.seeding import derived_seed, seed_everything
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from kladml.training.fitting import Fitting
@@ -39,8 +40,14 @@ def capture(fitting: Fitting, epoch: int, extra: dict[str, Any]) -> Checkpoint:
     """
     if not fitting.plan.in_window:
         fitting.ranks.share(fitting.module.buffers())
+    sharding = fitting.sharding
+    if sharding is not None:
+        sharding.reshard()
     ranks = fitting.ranks.gather(_of_this_process(fitting))
+    model = dict(uncompiled(fitting.module).state_dict())
     tensors, rest = optimizer_content(fitting.optimization.optimizer.state_dict())
+    if sharding is not None:
+        model, tensors = sharding.whole(model), sharding.whole(tensors)
     scheduler, scaler = fitting.optimization.scheduler, fitting.accelerator.scaler
     state = {
         "format": FORMAT,
@@ -59,7 +66,7 @@ def capture(fitting: Fitting, epoch: int, extra: dict[str, Any]) -> Checkpoint:
         "saved_at": time.time(),
         **extra,
     }
-    return Checkpoint(dict(uncompiled(fitting.module).state_dict()), tensors, state, ranks)
+    return Checkpoint(model, tensors, state, ranks)
 
 
 def restore(fitting: Fitting, checkpoint: Checkpoint, path: Path, *, allow_world_change: bool) -> None:
@@ -74,14 +81,14 @@ def restore(fitting: Fitting, checkpoint: Checkpoint, path: Path, *, allow_world
         raise CheckpointError(problem, next_step="start a new training from its weights with load_weights")
     _check_order(fitting, state, path)
     _check_world(fitting, state, path, allow_world_change=allow_world_change)
+    _check_strategy(fitting, state, path, allow_world_change=allow_world_change)
     for part, now in _classes(fitting).items():
         before = state["classes"][part]
         if before != now:
             problem = f"the checkpoint {path} was saved with the {part} {before}, and this training has {now}"
             raise CheckpointError(problem, next_step="configure the training as it was")
     try:
-        uncompiled(fitting.module).load_state_dict(checkpoint.model)
-        fitting.optimization.optimizer.load_state_dict(optimizer_state(checkpoint.optimizer, state["optimizer"]))
+        _load(fitting, checkpoint.model, optimizer_state(checkpoint.optimizer, state["optimizer"]))
     except (RuntimeError, ValueError, KeyError) as error:
         problem = f"the checkpoint {path} does not fit {type(fitting.module).__name__} and its optimizer: {error}"
         raise CheckpointError(problem, next_step="build both as they were when it was saved") from error
@@ -110,7 +117,7 @@ def restore_process(fitting: Fitting, checkpoint: Checkpoint) -> None:
     own = _own(tensors)
     fitting.means.load_state_dict(own["means"])
     gradients = {name: tensor for name, tensor in tensors.items() if name.startswith("grad.")}
-    if ranks.world > 1 and gradients:
+    if ranks.world > 1 and gradients and fitting.sharding is None:
         note_used(fitting.plan.parameters[index] for index in sorted({int(name.split(".")[1]) for name in gradients}))
     fitting.plan.load_state_dict(own["window"], gradients)
     if ranks.world > 1 and fitting.plan.in_window:
@@ -130,6 +137,17 @@ def _of_this_process(fitting: Fitting) -> bytes:
         **rng_state(fitting.accelerator.device),
     }
     return save(tensors)
+
+
+def _load(fitting: Fitting, weights: Mapping[str, torch.Tensor], optimizer: dict[str, Any]) -> None:
+    """Load weights and an optimizer's state, of which each process takes its part where they are shared out."""
+    module, sharding = uncompiled(fitting.module), fitting.sharding
+    if sharding is None:
+        module.load_state_dict(weights)
+    else:
+        sharding.load(module, weights)
+        optimizer = sharding.optimizer_state(optimizer, fitting.plan.parameters)
+    fitting.optimization.optimizer.load_state_dict(optimizer)
 
 
 def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
@@ -179,3 +197,19 @@ def _check_world(fitting: Fitting, state: dict[str, Any], path: Path, *, allow_w
         problem = f"{change}, and it was saved inside an accumulation window, whose gradients cannot be shared out anew"
         raise CheckpointError(problem, next_step=f"use {before} processes, or an older checkpoint")
     log.warning(f"{change}: every sample is still seen once per epoch, and the results will differ from then on")
+
+
+def _check_strategy(fitting: Fitting, state: dict[str, Any], path: Path, *, allow_world_change: bool) -> None:
+    """Check that gradients are added up as before: each unit's by themselves, or all of them."""
+    before, now = state["config"].get("strategy", "ddp"), fitting.config.strategy
+    if before == now:
+        return
+    change = f"the checkpoint {path} is of a training with strategy {before}, and this one has {now}"
+    if not allow_world_change:
+        raise CheckpointError(
+            change, next_step=f"use strategy {before}, or --allow-world-change, after which results differ by rounding"
+        )
+    if state["in_window"]:
+        problem = f"{change}, and it was saved inside an accumulation window, whose gradients cannot be shared out anew"
+        raise CheckpointError(problem, next_step=f"use strategy {before}, or an older checkpoint")
+    log.warning(f"{change}: results will differ by rounding from then on")

@@ -12,7 +12,7 @@ from accelerate.utils import send_to_device
 
 from kladml.config.fields import schema_keys
 from kladml.config.schema import TrainingConfig
-from kladml.errors import CheckpointError, DataError, WrongTypeError
+from kladml.errors import CheckpointError, DataError, NonFiniteError, TrainingStopped, WrongTypeError
 from kladml.training.accelerator import fresh_state
 from kladml.training.checkpointing import store as checkpoints
 from kladml.training.checkpointing.store import CheckpointStore
@@ -141,6 +141,9 @@ class UniversalTrainer:
                 elif ranks.rank:
                     seed_everything(derived_seed("rank", self.config.seed, ranks.rank))
                 result = loop.run()
+            except (NonFiniteError, TrainingStopped):  # which all processes raise together
+                fitting.join()
+                raise
             except (RuntimeError, OSError) as error:
                 # Torch tells of a dead worker by a signal handler, wherever the program is at that time.
                 named = [found for source in (train, val) if source and (found := source.worker_error(error))]

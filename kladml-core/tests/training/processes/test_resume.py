@@ -13,6 +13,7 @@ from itertools import count, cycle
 import pytest
 
 WINDOWS = {"gradient_accumulation_steps": 3}
+STRATEGIES = [(1, "ddp"), (2, "ddp"), (3, "ddp"), (2, "fsdp"), (3, "fsdp")]
 
 
 def killed(point, number, **how):
@@ -41,9 +42,10 @@ def exact(lab, harness):
 # Where it is interrupted
 
 
-@pytest.mark.parametrize("world", [1, 2, 3])
-def test_a_training_that_is_killed_every_few_batches_ends_exactly(lab, harness, world):
-    training, lives = lab.new(world=world), 0
+@pytest.mark.parametrize(("world", "strategy"), STRATEGIES)
+def test_a_training_that_is_killed_every_few_batches_ends_exactly(lab, harness, world, strategy):
+    job = {"world": world, "training": {"strategy": strategy}}
+    training, lives = lab.new(**job), 0
     points = zip(cycle([3, 5, 4]), cycle(["forward", "backward"]))
 
     for batches, point in points:  # in a process that got one or two steps further than the one before
@@ -52,13 +54,14 @@ def test_a_training_that_is_killed_every_few_batches_ends_exactly(lab, harness, 
         lives += 1
 
     assert lives >= 10 // world
-    assert harness.differences(lab.uninterrupted(world=world), training.end()) == []
+    assert harness.differences(lab.uninterrupted(**job), training.end()) == []
 
 
-@pytest.mark.parametrize("world", [1, 2, 3])
-def test_a_training_that_is_stopped_in_every_single_batch_ends_exactly(lab, harness, world):
+@pytest.mark.parametrize(("world", "strategy"), STRATEGIES)
+def test_a_training_that_is_stopped_in_every_single_batch_ends_exactly(lab, harness, world, strategy):
     """Windows of three batches: most of the checkpoints hold gradients that no step has used yet."""
-    training, in_windows = lab.new(world=world, training=WINDOWS), 0
+    job = {"world": world, "training": {**WINDOWS, "strategy": strategy}}
+    training, in_windows = lab.new(**job), 0
 
     for lives in count():
         ended = training.live(stopped(1, rank=lives % world))
@@ -70,7 +73,7 @@ def test_a_training_that_is_stopped_in_every_single_batch_ends_exactly(lab, harn
     batches = -(-11 // world) * 3
     assert lives in (batches, batches - 1), "the last batch ends the training before anything can stop it"
     assert in_windows >= batches // 2
-    assert harness.differences(lab.uninterrupted(world=world, training=WINDOWS), training.end()) == []
+    assert harness.differences(lab.uninterrupted(**job), training.end()) == []
 
 
 @pytest.mark.parametrize(
@@ -156,6 +159,10 @@ def test_the_number_of_workers_may_change(lab, harness, data, workers):
         ("sparse", 2, {"optimizer": {"name": "sgd", "lr": 0.1}, "gradient_clipping": None}),
         ("tokens", 2, {}),
         ("plain", 2, {"mixed_precision": "bf16"}),
+        ("groups", 2, {"strategy": "fsdp"}),
+        ("recurrent", 3, {"strategy": "fsdp", "fsdp_wrap": ["Linear"]}),
+        ("tokens", 2, {"strategy": "fsdp", "mixed_precision": "bf16"}),
+        ("compiled", 2, {"strategy": "fsdp"}),
     ],
 )
 def test_every_model_goes_on_as_it_was(exact, model, world, training):
