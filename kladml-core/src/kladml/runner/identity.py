@@ -40,6 +40,8 @@ MAY_CHANGE: Mapping[str, str] = {
     "device": "'auto' may find another one as well; then numbers differ by rounding",
     "distributed": "a checkpoint knows its number of processes, and the trainer compares that",
     "num_processes": "as distributed",
+    "strategy": "as distributed",
+    "fsdp_wrap": "it groups what is exchanged; then numbers may differ by rounding",
 }
 """Keys of `training` that may be other ones when a run goes on, and why. All others change the numbers that follow.
 

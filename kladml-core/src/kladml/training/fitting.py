@@ -21,7 +21,6 @@ from kladml.training.optimizers import build_optimization
 from kladml.training.plan import StepPlan
 from kladml.training.ranks import peers_watched
 from kladml.training.rng import restore_rng, rng_state
-from kladml.training.units import used_outside_of_its_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,8 +142,6 @@ class Fitting:
                     raise with_smaller_batches(self.config, size, error) from error
                 if "Inference tensors" in str(error):
                     raise keeps_validation_tensors(error) from error
-                if self.sharding is not None and "mixed torch.Tensor and DTensor" in str(error):
-                    raise used_outside_of_its_unit(error) from error
                 raise
             index += 1
             self.position += world

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed import _composable_state
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
@@ -252,6 +253,7 @@ def _strip(part: nn.Module, attributes: set[str]) -> None:
     if isinstance(part, FSDPModule):
         plain: Any = type(part).__mro__[FSDPModule._orig_cls_mro_index]  # noqa: SLF001
         part.__class__ = plain
+        _composable_state._module_state_mapping.pop(part, None)  # noqa: SLF001 - else it could not be sharded again
     for name, value in list(vars(part).items()):
         if name.endswith("_hooks") and isinstance(value, dict):
             for number in [number for number, hook in value.items() if _is_of_fsdp(hook)]:

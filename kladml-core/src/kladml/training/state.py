@@ -88,7 +88,10 @@ def restore(fitting: Fitting, checkpoint: Checkpoint, path: Path, *, allow_world
             problem = f"the checkpoint {path} was saved with the {part} {before}, and this training has {now}"
             raise CheckpointError(problem, next_step="configure the training as it was")
     try:
-        _load(fitting, checkpoint.model, optimizer_state(checkpoint.optimizer, state["optimizer"]))
+        kept = optimizer_state(checkpoint.optimizer, state["optimizer"])
+        if _strategy(state) != fitting.config.strategy:
+            _keep_kernels(fitting.optimization.optimizer, kept)
+        _load(fitting, checkpoint.model, kept)
     except (RuntimeError, ValueError, KeyError) as error:
         problem = f"the checkpoint {path} does not fit {type(fitting.module).__name__} and its optimizer: {error}"
         raise CheckpointError(problem, next_step="build both as they were when it was saved") from error
@@ -150,6 +153,12 @@ def _load(fitting: Fitting, weights: Mapping[str, torch.Tensor], optimizer: dict
     fitting.optimization.optimizer.load_state_dict(optimizer)
 
 
+def _keep_kernels(optimizer: torch.optim.Optimizer, kept: dict[str, Any]) -> None:
+    """Let an optimizer call the kernels that it was built for: not all of them can work on parts of parameters."""
+    for saved, now in zip(kept["param_groups"], optimizer.param_groups, strict=False):
+        saved.update({name: now[name] for name in ("fused", "foreach") if name in now})
+
+
 def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
     """Let moments lie in memory as their parameters do: fused kernels walk both side by side."""
     for parameter, values in optimizer.state.items():
@@ -199,9 +208,14 @@ def _check_world(fitting: Fitting, state: dict[str, Any], path: Path, *, allow_w
     log.warning(f"{change}: every sample is still seen once per epoch, and the results will differ from then on")
 
 
+def _strategy(state: dict[str, Any]) -> str:
+    """Return the strategy of a checkpoint's training; those from before there was a choice do not name it."""
+    return str(state["config"].get("strategy", "ddp"))
+
+
 def _check_strategy(fitting: Fitting, state: dict[str, Any], path: Path, *, allow_world_change: bool) -> None:
     """Check that gradients are added up as before: each unit's by themselves, or all of them."""
-    before, now = state["config"].get("strategy", "ddp"), fitting.config.strategy
+    before, now = _strategy(state), fitting.config.strategy
     if before == now:
         return
     change = f"the checkpoint {path} is of a training with strategy {before}, and this one has {now}"

@@ -24,6 +24,7 @@ from kladml.training.loop import FitLoop
 from kladml.training.objective import StepModule, resolve_loss
 from kladml.training.ranks import join
 from kladml.training.seeding import derived_seed, seed_everything
+from kladml.training.units import cannot_be_sharded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -149,6 +150,9 @@ class UniversalTrainer:
                 named = [found for source in (train, val) if source and (found := source.worker_error(error))]
                 if named:
                     raise named[0] from error
+                problem = None if fitting.sharding is None else cannot_be_sharded(error)
+                if problem is not None:
+                    raise problem from error
                 raise
             finally:
                 fitting.close()

@@ -44,11 +44,10 @@ def units_of(step_module: StepModule, names: Sequence[str]) -> list[nn.Module]:
 
 def own_parameters(step_module: StepModule, units: Iterable[nn.Module]) -> dict[nn.Module, dict[str, nn.Parameter]]:
     """Return, by unit, the parameters that are not an inner unit's, by their names in the user's module."""
-    known = set(units)
-    found: dict[nn.Module, dict[str, nn.Parameter]] = {unit: {} for unit in known}
+    found: dict[nn.Module, dict[str, nn.Parameter]] = {unit: {} for unit in units}
 
     def collect(part: nn.Module, unit: nn.Module, prefix: str) -> None:
-        unit = part if part in known else unit
+        unit = part if part in found else unit
         for name, parameter in part.named_parameters(recurse=False):
             found[unit][(prefix + name).removeprefix("module.")] = parameter
         for name, child in part.named_children():
@@ -83,11 +82,19 @@ def contiguous_and_alike(owned: Mapping[nn.Module, Mapping[str, nn.Parameter]]) 
             raise ModelContractError(problem, next_step="name the class of a part with one of them in fsdp_wrap")
 
 
-def used_outside_of_its_unit(error: BaseException) -> TrainingError:
-    """Return an error for a module that uses a parameter of a part without calling that part."""
-    problem = f"with strategy fsdp, a parameter was used outside of the forward pass of the part that has it: {error}"
-    hint = "name in training.fsdp_wrap classes whose parameters are used by calling them, or the module's own class"
-    return TrainingError(problem, next_step=hint)
+def cannot_be_sharded(error: BaseException) -> TrainingError | None:
+    """Return an error for what torch cannot do with shared out parameters, or None for any other error."""
+    said = str(error)
+    if "mixed torch.Tensor and DTensor" in said:
+        problem = (
+            f"with strategy fsdp, a parameter was used outside of the forward pass of the part that has it: {said}"
+        )
+        hint = "name in training.fsdp_wrap classes whose parameters are used by calling them, or the module's own class"
+        return TrainingError(problem, next_step=hint)
+    if "sharding strategy registered" in said or "require placement changes" in said:
+        problem = f"with strategy fsdp, torch cannot compute this on parts of parameters: {said}"
+        return TrainingError(problem, next_step="choose another optimizer, or set training.strategy to ddp")
+    return None
 
 
 def _named(step_module: StepModule, names: Sequence[str]) -> list[nn.Module]:

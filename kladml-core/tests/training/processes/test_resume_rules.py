@@ -45,9 +45,12 @@ def test_every_sample_is_trained_on_once_per_epoch_by_one_of_the_processes(lab, 
     assert len({len(numbers) for numbers in seen}) == 1
 
 
-@pytest.mark.parametrize(("before", "now"), [(2, 1), (1, 2), (3, 2), (2, 3), (3, 1)])
-def test_with_another_number_of_processes_every_sample_still_comes_once(lab, before, now):
-    training = lab.new(world=before, training=WHOLE)
+@pytest.mark.parametrize(
+    ("before", "now", "strategy"),
+    [(2, 1, "ddp"), (1, 2, "ddp"), (3, 2, "ddp"), (2, 3, "ddp"), (3, 1, "ddp"), (3, 2, "fsdp"), (2, 3, "fsdp")],
+)
+def test_with_another_number_of_processes_every_sample_still_comes_once(lab, before, now, strategy):
+    training = lab.new(world=before, training={**WHOLE, "strategy": strategy})
     training.interrupt(stopped(3)).interrupt(killed(6))
     refused = training.live(world=now)
     training.finish(allow_world_change=True)
