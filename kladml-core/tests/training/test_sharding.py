@@ -284,6 +284,29 @@ def test_the_end_of_a_process_is_noticed(run_ranks):
     assert left.returned["said"].startswith("PeerLostError: another process of the training ended")
 
 
+ELEMENTWISE = ["sgd", "adam", "adamw", "nadam", "radam", "rmsprop", "adagrad", "adadelta", "adamax", "asgd"]
+
+
+def train_by_each_optimizer():
+    torch.set_default_dtype(torch.float64)
+    tensors = {}
+    for name in ELEMENTWISE:
+        for strategy in ("ddp", "fsdp"):
+            module = Recurrent().double()
+            pairs = tuple(part.double() for part in data())
+            chosen = config(strategy=strategy, optimizer=OptimizerConfig(name, 0.01), gradient_accumulation_steps=2)
+            UniversalTrainer(chosen).fit(module, pairs)
+            tensors |= {f"{name} {strategy} {key}": value for key, value in module.state_dict().items()}
+    return {"tensors": tensors}
+
+
+def test_an_optimizer_that_treats_each_number_by_itself_works(run_ranks):
+    for end in run_ranks(3, train_by_each_optimizer):
+        for name, value in end.tensors.items():
+            other = end.tensors[name.replace(" ddp ", " fsdp ")]
+            torch.testing.assert_close(other, value, rtol=1e-6, atol=1e-7, msg=name)
+
+
 # Afterwards
 
 

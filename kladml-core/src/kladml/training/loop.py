@@ -78,7 +78,7 @@ class FitLoop:
 
         Args:
             path: The checkpoint.
-            allow_world_change: Whether another number of processes than the checkpoint's is accepted.
+            allow_world_change: Whether another number of processes or another strategy is accepted.
             finish: Whether a training that had ended is completed without a further step, instead of refused.
 
         Raises:

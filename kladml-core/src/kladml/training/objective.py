@@ -161,7 +161,8 @@ def _loss_and_metrics(result: Any, model: str) -> tuple[torch.Tensor, dict[str, 
             f"the step of {model} must return the loss as a scalar tensor, or a dict with one as 'loss', not {got}"
         )
         raise TrainingError(problem, next_step="return the mean loss over the batch")
-    return loss.reshape(()), {name: _metric(value, name, model) for name, value in values.items()}
+    loss = loss.reshape(()) if loss.dim() else loss  # not even a view of it: FSDP warns of views
+    return loss, {name: _metric(value, name, model) for name, value in values.items()}
 
 
 def _metric(value: Any, name: str, model: str) -> float | torch.Tensor:

@@ -53,28 +53,29 @@ class Sharding:
         self.ranks = ranks
         self._accelerator = accelerator
         self._module: Any = step_module
-        self._buffers = list(step_module.buffers())
         self._owners = [
             (part, name, parameter)
             for part in step_module.modules()
             for name, parameter in part.named_parameters(recurse=False, remove_duplicate=False)
         ]
         self._devices = {id(parameter): parameter.device for _, _, parameter in self._owners}
+        self._buffer_devices = {name: buffer.device for name, buffer in step_module.named_buffers()}
         self._attributes = {part: set(vars(part)) for part in step_module.modules()}
         units = units_of(step_module, config.fsdp_wrap)
-        contiguous_and_alike(own_parameters(step_module, units))
-        ranks.share([*step_module.parameters(), *self._buffers])
+        owned = own_parameters(step_module, units)
+        contiguous_and_alike(owned)
+        ranks.share([*step_module.parameters(), *step_module.buffers()])
         mesh = init_device_mesh(device.type, (ranks.world,))
         for unit in units:
             fully_shard(unit, mesh=mesh)
+            for parameter in owned[unit].values():
+                parameter.grad = None
+                parameter.data = parameter.data.new_empty(0)  # the whole model may not fit on the device
         # Processes that leave out other parameters than the others would else wait for them, or mix them up.
         average_unused = getattr(step_module, "set_reduce_scatter_unused_params", None)  # older torch has none
         if average_unused is not None:
             average_unused(reduce_scatter_unused_params=True)
         self._shards = {id(original): _of(part, name) for part, name, original in self._owners}
-        for _, _, parameter in self._owners:
-            parameter.grad = None
-            parameter.data = parameter.data.new_empty(0)  # its memory is what shards are for
 
     def prepare(self, step_module: StepModule, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
         """Let Accelerate prepare the module and its optimizer, which has been built from the shards.
@@ -110,11 +111,12 @@ class Sharding:
 
     def share_buffers(self) -> None:
         """Give all processes the main process's buffers, as a data-parallel wrapper does."""
-        if self._buffers:
+        buffers = list(self._module.buffers())  # a module may put another tensor in the place of one
+        if buffers:
             with peers_watched():
                 torch_distributed: Any = dist
                 group = torch_distributed.distributed_c10d._get_default_group()  # noqa: SLF001
-                torch_distributed._broadcast_coalesced(group, self._buffers, 2**28, 0)  # noqa: SLF001 - as DDP does
+                torch_distributed._broadcast_coalesced(group, buffers, 2**28, 0)  # noqa: SLF001 - as DDP does
 
     def reshard(self) -> None:
         """Let go of what a forward pass without a backward pass has left put together."""
@@ -180,6 +182,8 @@ class Sharding:
             if shard is not None:
                 original.data = _whole(shard).detach().to(self._devices[id(original)])
                 original.requires_grad_(shard.requires_grad)
+        for name, buffer in self._module.named_buffers():
+            buffer.data = buffer.data.to(self._buffer_devices.get(name, buffer.device))
         for part, attributes in self._attributes.items():
             _strip(part, attributes)
         for part, name, original in self._owners:

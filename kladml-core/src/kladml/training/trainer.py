@@ -94,14 +94,16 @@ class UniversalTrainer:
         """Train a module in place.
 
         Args:
-            module: The module.
+            module: The module. With strategy fsdp it is whole again on every process afterwards, also after
+                `TrainingStopped` and `NonFiniteError`, and after no other error.
             train_data: `(X, y)`, arrays, a `Dataset`, a `DataLoader` or an iterable of batches.
             val_data: Validation data in any of these forms; its metrics get the prefix `val_`.
             loss: For a module without `training_step`: a function of output and target that returns the mean
                 over the batch, or the name of one in `torch.nn.functional`.
             resume: A checkpoint to go on from, or a folder of them, of which the newest whole one is taken. What
                 follows is to the last bit what would have followed without the interruption.
-            allow_world_change: Whether another number of processes than the checkpoint's is accepted.
+            allow_world_change: Whether another number of processes or another strategy than the checkpoint's is
+                accepted.
             finish: Whether the checkpoint of a training that had reached its end gives its result at once, without
                 a further step; else it is refused, since going on is what was asked for.
 
