@@ -11,16 +11,20 @@ import os
 import pickle
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.utils import AutocastKwargs
 from torch import nn
 from torch.nn import functional as F
 
 from kladml.config.schema import CheckpointConfig, OptimizerConfig, TrainingConfig
 from kladml.errors import KladMLError, ModelContractError, TrainingError, TrainingStopped, WrongTypeError
-from kladml.training import TrainerCallback, UniversalTrainer
+from kladml.training import TrainerCallback, UniversalTrainer, fitting, sharding
 from kladml.training.objective import StepModule
+from kladml.training.ranks import Ranks
 from kladml.training.units import own_parameters, units_of
 
 
@@ -130,6 +134,20 @@ def test_a_class_that_is_not_there_is_said():
 def test_one_process_is_refused():
     with pytest.raises(TrainingError, match="shares a model out among processes, and this is a single one; train with"):
         UniversalTrainer(config(distributed=False)).fit(Stack(), data())
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("mps", "is fsdp, and training would run on mps; choose"),
+        ("cpu", "cannot yet average what a step leaves out; inst"),
+    ],
+)
+def test_another_device_and_an_older_torch_are_refused(monkeypatch, device, said):
+    if device == "cpu":
+        monkeypatch.delattr(sharding.FSDPModule, "set_reduce_scatter_unused_params")
+    with pytest.raises(TrainingError, match=said):
+        sharding.Sharding(StepModule(Stack()), config(), Ranks(0, 2), SimpleNamespace(device=torch.device(device)))
 
 
 # While it trains
@@ -305,6 +323,61 @@ def test_an_optimizer_that_treats_each_number_by_itself_works(run_ranks):
         for name, value in end.tensors.items():
             other = end.tensors[name.replace(" ddp ", " fsdp ")]
             torch.testing.assert_close(other, value, rtol=1e-6, atol=1e-7, msg=name)
+
+
+def make_scaling(_):
+    """Return an accelerator that scales losses, as with fp16 on a GPU, by torch's real scaler."""
+    accelerator = Accelerator(cpu=True, kwargs_handlers=[AutocastKwargs(enabled=False)])
+    accelerator.native_amp = True
+    accelerator.state._mixed_precision = "fp16"
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=10**6)
+    return accelerator
+
+
+class Overflowing(Stack):
+    """One row of one gradient overflows on one rank where the scale is above 256."""
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        return loss + Steep.apply(self.last.weight[-1].sum()) if this_rank() == 0 else loss
+
+
+class Steep(torch.autograd.Function):
+    @staticmethod
+    def forward(_, tensor):
+        return torch.zeros_like(tensor)
+
+    @staticmethod
+    def backward(_, gradient):
+        return gradient * 1e36
+
+
+def train_scaled():
+    make, tensors, steps = fitting.make_accelerator, {}, {}
+    ways = {"plain": (Stack, make), "scaled": (Stack, make_scaling), "overflowing": (Overflowing, make_scaling)}
+    for way, (kind, accelerator) in ways.items():
+        fitting.make_accelerator = accelerator
+        for name in ("sgd", "adamw"):
+            module = kind()
+            optimizer = OptimizerConfig(name, 1e-4 if way != "overflowing" else 1e-38)
+            how = {"gradient_clipping": 0.1, "gradient_accumulation_steps": 2, "optimizer": optimizer}
+            steps[f"{way} {name}"] = fit(module, max_epochs=3, **how).steps
+            tensors |= {f"{way} {name} {key}": value for key, value in module.state_dict().items()}
+    return {"steps": steps, "tensors": tensors}
+
+
+def test_losses_are_scaled_as_with_ddp_and_all_skip_a_step_that_overflows_on_one(run_ranks):
+    """With fp16 itself no test has run: it needs a GPU."""
+    first, *others = run_ranks(2, train_scaled)
+
+    steps = first.returned["steps"]
+    for name in ("sgd", "adamw"):
+        assert steps[f"plain {name}"] == steps[f"scaled {name}"] == steps[f"overflowing {name}"] + 2
+        for key in Stack().state_dict():
+            assert torch.equal(first.tensors[f"plain {name} {key}"], first.tensors[f"scaled {name} {key}"])
+    for end in others:
+        assert end.returned == first.returned
+        assert all(torch.equal(value, end.tensors[name]) for name, value in first.tensors.items())
 
 
 # Afterwards

@@ -6,7 +6,7 @@ and its gradients are averaged and taken apart again after each batch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.distributed as dist
@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 from kladml.errors import ModelContractError, TrainingError
 from kladml.training.finite import FiniteCheck
 from kladml.training.ranks import peers_watched
-from kladml.training.units import contiguous_and_alike, own_parameters, units_of
+from kladml.training.units import check_shardable, own_parameters, units_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -52,7 +52,7 @@ class Sharding:
         _check(step_module, ranks, device)
         self.ranks = ranks
         self._accelerator = accelerator
-        self._module: Any = step_module
+        self._module: Any = cast("Any", step_module)
         self._owners = [
             (part, name, parameter)
             for part in step_module.modules()
@@ -63,7 +63,7 @@ class Sharding:
         self._attributes = {part: set(vars(part)) for part in step_module.modules()}
         units = units_of(step_module, config.fsdp_wrap)
         owned = own_parameters(step_module, units)
-        contiguous_and_alike(owned)
+        check_shardable(owned)
         ranks.share([*step_module.parameters(), *step_module.buffers()])
         mesh = init_device_mesh(device.type, (ranks.world,))
         for unit in units:
@@ -72,9 +72,7 @@ class Sharding:
                 parameter.grad = None
                 parameter.data = parameter.data.new_empty(0)  # the whole model may not fit on the device
         # Processes that leave out other parameters than the others would else wait for them, or mix them up.
-        average_unused = getattr(step_module, "set_reduce_scatter_unused_params", None)  # older torch has none
-        if average_unused is not None:
-            average_unused(reduce_scatter_unused_params=True)
+        self._module.set_reduce_scatter_unused_params(reduce_scatter_unused_params=True)
         self._shards = {id(original): _of(part, name) for part, name, original in self._owners}
 
     def prepare(self, step_module: StepModule, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
@@ -240,6 +238,9 @@ def _check(step_module: StepModule, ranks: Ranks, device: torch.device) -> None:
         raise TrainingError(
             problem, next_step="train with 'kladml train --distributed --num-processes N', or set strategy to ddp"
         )
+    if not hasattr(FSDPModule, "set_reduce_scatter_unused_params"):
+        problem = f"training.strategy is fsdp, and torch {torch.__version__} cannot yet average what a step leaves out"
+        raise TrainingError(problem, next_step="install torch 2.13 or newer, or set strategy to ddp")
     if device.type not in _DEVICES:
         problem = f"training.strategy is fsdp, and training would run on {device.type}"
         raise TrainingError(problem, next_step=f"choose one of the devices {', '.join(_DEVICES)}, or strategy ddp")
@@ -255,7 +256,7 @@ def _of(part: nn.Module, name: str) -> Any:
 def _strip(part: nn.Module, attributes: set[str]) -> None:
     """Take FSDP's class, hooks and attributes off a module."""
     if isinstance(part, FSDPModule):
-        plain: Any = type(part).__mro__[FSDPModule._orig_cls_mro_index]  # noqa: SLF001
+        plain: Any = next(kind for kind in type(part).__mro__[1:] if not issubclass(kind, FSDPModule))
         part.__class__ = plain
         _composable_state._module_state_mapping.pop(part, None)  # noqa: SLF001 - else it could not be sharded again
     for name, value in list(vars(part).items()):

@@ -57,7 +57,7 @@ def own_parameters(step_module: StepModule, units: Iterable[nn.Module]) -> dict[
     return found
 
 
-def contiguous_and_alike(owned: Mapping[nn.Module, Mapping[str, nn.Parameter]]) -> None:
+def check_shardable(owned: Mapping[nn.Module, Mapping[str, nn.Parameter]]) -> None:
     """Check that each unit's parameters are of a kind that can be shared out together.
 
     Raises:
