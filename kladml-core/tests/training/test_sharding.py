@@ -76,6 +76,18 @@ class Stack(nn.Module):
         return F.mse_loss(self(inputs), targets)
 
 
+class Repeating(Stack):
+    """Calls one block several times in a step."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList([self.blocks[0]] * 2)
+        self.again = nn.Sequential(self.blocks[0], nn.Tanh())
+
+    def forward(self, inputs):
+        return self.last(self.norm(self.again(self.blocks[1](self.blocks[0](self.first(inputs))))))
+
+
 def fit(module, *, folder=None, callbacks=(), resume=None, allow_world_change=False, **changes):
     trainer = UniversalTrainer(config(**changes), checkpoint_dir=folder, callbacks=callbacks)
     return trainer.fit(module, data(), data(9), resume=resume, allow_world_change=allow_world_change)
@@ -95,6 +107,11 @@ def test_members_of_the_outermost_containers_are_units_inner_ones_first():
     nested = nn.Sequential(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), nn.ModuleList([nn.ModuleDict({"a": Block(2)})]))
     assert names_of(nested) == ["1.0.a", "0.0", "the step"], "containers are opened, a part that is none stays whole"
     assert names_of(nn.Linear(2, 2)) == ["the step"]
+
+
+def test_a_part_in_several_containers_is_one_unit():
+    module = Repeating()
+    assert names_of(module) == ["blocks.0", "the step"]
 
 
 def test_classes_are_units_by_their_names():
@@ -300,6 +317,37 @@ def test_the_end_of_a_process_is_noticed(run_ranks):
 
     assert gone.exit_code == 7
     assert left.returned["said"].startswith("PeerLostError: another process of the training ended")
+
+
+def train_repeating():
+    tensors = {}
+    for strategy in ("ddp", "fsdp"):
+        module = Repeating()
+        fit(module, strategy=strategy, gradient_accumulation_steps=2, optimizer=OptimizerConfig("sgd", 0.05))
+        tensors |= {f"{strategy} {name}": value for name, value in module.state_dict().items()}
+    return {"tensors": tensors}
+
+
+def test_a_unit_may_be_called_several_times_in_a_step(run_ranks):
+    for end in run_ranks(2, train_repeating):
+        for name, value in end.tensors.items():
+            torch.testing.assert_close(end.tensors[name.replace("ddp", "fsdp")], value, rtol=1e-5, atol=1e-6)
+
+
+def train_and_validate_and_save(folder):
+    tensors = {}
+    often = {"validate_every_steps": 1, "log_every": 1, "checkpoint": CheckpointConfig(every_steps=1)}
+    for way, changes in {"seldom": {}, "often": often}.items():
+        module = Stack()
+        fit(module, folder=f"{folder}/{way}", **changes)
+        tensors |= {f"{way} {name}": value for name, value in module.state_dict().items()}
+    return {"tensors": tensors}
+
+
+def test_validating_and_saving_in_between_changes_no_bit(run_ranks, tmp_path):
+    for end in run_ranks(3, train_and_validate_and_save, folder=str(tmp_path)):
+        for name, value in end.tensors.items():
+            assert torch.equal(end.tensors[name.replace("often", "seldom")], value), name
 
 
 ELEMENTWISE = ["sgd", "adam", "adamw", "nadam", "radam", "rmsprop", "adagrad", "adadelta", "adamax", "asgd"]

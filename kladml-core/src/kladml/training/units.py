@@ -31,7 +31,7 @@ def units_of(step_module: StepModule, names: Sequence[str]) -> list[nn.Module]:
         ModelContractError: A named unit shares a parameter with something outside.
     """
     inner = _named(step_module, names) if names else list(_members(step_module))
-    units = [*reversed(inner), step_module]
+    units = [*dict.fromkeys(reversed(inner)), step_module]  # a part may be a member of several containers
     shared = _shared(own_parameters(step_module, units))
     if not shared:
         return units
