@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from kladml.training.means import RunningMeans
 from kladml.training.ranks import Ranks
@@ -141,3 +142,28 @@ def test_the_mean_over_processes_is_that_over_all_their_samples(run_ranks, seed,
         for end in ends:
             assert end.returned["means"][number] == pytest.approx(expected(together), rel=1e-12, abs=1e-12)
             assert end.returned["means"][number] == ends[0].returned["means"][number]
+
+
+class Talkative(nn.Module):
+    """Gives metrics of every kind, wherever they are."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 1)
+
+    def training_step(self, batch):
+        loss = nn.functional.mse_loss(self.layer(batch[0]), batch[1])
+        there = {"tensor": torch.ones_like(loss), "host": torch.tensor(2.0)}
+        return {"loss": loss, "float": 3.0, "int": 4, "numpy": np.float32(5), **there}
+
+
+NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])
+def test_metrics_may_be_on_the_host_or_the_device(trainer, regression, device):
+    result = trainer(device=device, log_every=1).fit(Talkative(), regression(), regression())
+
+    expected = {"tensor": 1.0, "host": 2.0, "float": 3.0, "int": 4.0, "numpy": 5.0}
+    assert expected.items() <= result.metrics.items()
+    assert {f"val_{name}": value for name, value in expected.items()}.items() <= result.metrics.items()

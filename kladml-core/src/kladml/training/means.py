@@ -68,9 +68,11 @@ class RunningMeans:
                 self._samples[name] = self._samples.get(name, 0.0) + state["samples"][name]
 
     def _numbers(self) -> list[float]:
-        """Return the sums as numbers, with one transfer from the device."""
-        tensors = [value for value in self._sums.values() if isinstance(value, torch.Tensor)]
-        if not tensors:
-            return list(self._sums.values())
-        read = iter(torch.stack(tensors).tolist())
-        return [next(read) if isinstance(value, torch.Tensor) else value for value in self._sums.values()]
+        """Return the sums as numbers, with one transfer from the device; metrics may be on the host all the same."""
+        on_device = [value for value in self._sums.values() if _is_on_device(value)]
+        read = iter(torch.stack(on_device).tolist() if on_device else ())
+        return [next(read) if _is_on_device(value) else float(value) for value in self._sums.values()]
+
+
+def _is_on_device(value: float | torch.Tensor) -> bool:
+    return isinstance(value, torch.Tensor) and value.device.type != "cpu"
