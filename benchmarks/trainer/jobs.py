@@ -11,10 +11,15 @@ bf16    autocast to bfloat16
 A contestant trains `job.model` for exactly one pass over `job.loader`. The time is taken inside the model's own
 `forward`, so it is the same for every framework and covers all that happens between two forwards: data, transfer,
 backward, clipping, optimizer, hooks, logging.
+
+All of it is on the CPU, or on the device that the environment variable BENCH_DEVICE names: `cuda`. The batches of
+`job.loader` are on the CPU in any case.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter_ns, process_time_ns
@@ -26,6 +31,10 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
+if DEVICE != "cpu" and not (DEVICE == "cuda" and torch.cuda.is_available()):
+    sys.exit(f"BENCH_DEVICE is {DEVICE}: it has to be cpu, or cuda where torch finds a CUDA device")
 
 ACCUMULATION = 4
 TINY_BATCH, TINY_FEATURES = 32, 32
@@ -60,6 +69,8 @@ class ClockedModel(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         n = self.n
         if n % self.block == 0:
+            if inputs.is_cuda:  # which works on behind the host's back
+                torch.cuda.synchronize()
             self.marks.append((perf_counter_ns(), process_time_ns()))
         self.n = n + 1
         return self.net(inputs)
@@ -108,12 +119,24 @@ class Job:
     bf16: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
 
+    def batches(self) -> Iterable[Batch]:
+        """Return what `loader` gives, where the job is trained: on a CPU the loader itself."""
+        if DEVICE == "cpu":
+            return self.loader
+        there = {"device": DEVICE, "non_blocking": True}
+        return ((inputs.to(**there), targets.to(**there)) for inputs, targets in self.loader)
+
     def optimizer(self) -> torch.optim.Optimizer:
         return self.model.configure_optimizers()
 
     def fuse_optimizer(self) -> None:
         """Choose the optimizer's fused kernel: the same algorithm in one call."""
         self.model.optimizer_options["fused"] = True
+
+
+def device_name() -> str:
+    """Return the name of the device that jobs are trained on."""
+    return "CPU" if DEVICE == "cpu" else torch.cuda.get_device_name()
 
 
 def make(name: str, scale: float = 1.0, *, steps: int | None = None) -> Job:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import contestants
+from jobs import device_name
 from measure import Timing, measure
 from tables import reason, table
 
@@ -94,7 +95,7 @@ def main() -> None:
     names = contestants.names(options.only)
     for job in options.jobs.split(","):
         timings = time_in_turns(names, job, options.turns, options.scale)
-        print(f"\n### {job} ({options.turns} turns)\n\n{timings.table()}", flush=True)
+        print(f"\n### {job} ({options.turns} turns, {device_name()})\n\n{timings.table()}", flush=True)
 
 
 if __name__ == "__main__":

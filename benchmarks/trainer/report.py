@@ -16,6 +16,7 @@ from pathlib import Path
 
 import contestants
 import counts
+import jobs
 import paired
 import same
 import startup
@@ -44,6 +45,7 @@ def machine() -> str:
         [
             f"- date: {now:%Y-%m-%d %H:%M} UTC",
             f"- machine: {_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+            f"- trained on: {jobs.device_name()}",
             f"- load at the start: {os.getloadavg()[0]:.1f}",
             f"- versions: Python {platform.python_version()}, {', '.join(versions)}",
             f"- source: {_commit()}",

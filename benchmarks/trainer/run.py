@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import contestants
+from jobs import device_name
 from startup import last_line
 from tables import table
 
@@ -68,7 +69,8 @@ def main() -> None:
     options = parser.parse_args()
     measured = run_rounds(contestants.names(options.only), options)
     for job in options.jobs.split(","):
-        print(f"\n### {job} ({options.rounds} processes each)\n\n{times_table(measured, job, options.rounds)}")
+        title = f"{job} ({options.rounds} processes each, {device_name()})"
+        print(f"\n### {title}\n\n{times_table(measured, job, options.rounds)}")
 
 
 if __name__ == "__main__":

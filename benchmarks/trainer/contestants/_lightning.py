@@ -6,6 +6,8 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from jobs import DEVICE
+
 import contestants
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def fit(job: Job, *, log_loss: bool, **trainer_options: Any) -> None:
 
     trainer = lightning.Trainer(
         max_epochs=1,
-        accelerator="cpu",
+        accelerator="cpu" if DEVICE == "cpu" else "gpu",
         devices=1,
         accumulate_grad_batches=job.accum,
         gradient_clip_val=job.clip or None,

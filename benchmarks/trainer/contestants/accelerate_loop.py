@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jobs import DEVICE
+
 import contestants
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ def make_accelerator(job: Job) -> Accelerator:
     from accelerate import Accelerator
 
     precision = "bf16" if job.bf16 else "no"
-    return Accelerator(cpu=True, gradient_accumulation_steps=job.accum, mixed_precision=precision)
+    return Accelerator(cpu=DEVICE == "cpu", gradient_accumulation_steps=job.accum, mixed_precision=precision)
 
 
 def train(job: Job) -> None:

@@ -7,6 +7,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jobs import DEVICE
 from torch.utils.data import DataLoader, TensorDataset
 
 import contestants
@@ -45,7 +46,7 @@ def train(job: Job) -> None:
         arguments = TrainingArguments(
             output_dir=folder,
             num_train_epochs=1,
-            use_cpu=True,
+            use_cpu=DEVICE == "cpu",
             report_to="none",
             logging_strategy="no",
             save_strategy="no",

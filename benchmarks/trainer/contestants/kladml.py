@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobs import DEVICE
+
 import contestants
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ def train(job: Job) -> None:
 
     config = TrainingConfig(
         max_epochs=1,
-        device="cpu",
+        device=DEVICE,
         mixed_precision="bf16" if job.bf16 else "no",
         gradient_accumulation_steps=job.accum,
         gradient_clipping=job.clip,

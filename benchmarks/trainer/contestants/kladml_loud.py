@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobs import DEVICE
+
 import contestants
 from contestants import kladml
 
@@ -79,7 +81,7 @@ def train(job: Job) -> None:
     )
     training = {
         "max_epochs": 1,
-        "device": "cpu",
+        "device": DEVICE,
         "mixed_precision": "bf16" if job.bf16 else "no",
         "gradient_accumulation_steps": job.accum,
         "gradient_clipping": job.clip,

@@ -10,6 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import torch
+from jobs import DEVICE
 
 if TYPE_CHECKING:
     from jobs import Job
@@ -21,13 +22,14 @@ HIDDEN = True
 def train(job: Job) -> None:
     from kladml.training.data.orders import order_seed
 
-    model, optimizer = job.model, job.optimizer()
+    model = job.model.to(DEVICE)
+    optimizer = job.optimizer()
     model.train()
     torch.manual_seed(order_seed(0, 1))
-    for index, (inputs, targets) in enumerate(job.loader):
+    for index, (inputs, targets) in enumerate(job.batches()):
         begin = index - index % job.accum
         window = min(job.accum, job.steps - begin)
-        with torch.autocast("cpu", torch.bfloat16) if job.bf16 else contextlib.nullcontext():
+        with torch.autocast(DEVICE, torch.bfloat16) if job.bf16 else contextlib.nullcontext():
             loss = job.loss_fn(model(inputs), targets)
         (loss / window).backward()
         if index + 1 == begin + window:
