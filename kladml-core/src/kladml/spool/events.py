@@ -1,0 +1,167 @@
+"""What a run's spool holds, as a sink receives it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Protocol
+
+MetricPoint = tuple[str, float, int, int]
+"""Key, value, time in milliseconds since the epoch of Unix, step."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledRun:
+    """The run that a spool belongs to; fixed when the run begins.
+
+    Attributes:
+        run_id: 32 hexadecimal digits, chosen by the tracker.
+        experiment_name: Name of the experiment.
+        run_name: Name of the run for people.
+        user: Who began it.
+        source: What was run, such as `train.py`.
+        started_ms: When it began, in milliseconds since the epoch of Unix.
+    """
+
+    run_id: str
+    experiment_name: str
+    run_name: str
+    user: str
+    source: str
+    started_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Parameters, as text."""
+
+    values: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """Labels of the run; a later value replaces an earlier one."""
+
+    values: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentTags:
+    """Labels of the run's experiment; a later value replaces an earlier one."""
+
+    values: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInput:
+    """A data set that the run used.
+
+    Attributes:
+        name: Its name.
+        digest: Its fingerprint, at most 36 characters.
+        source_type: Kind of its source, such as `local`.
+        source: Where it came from, JSON.
+        schema: Its columns, JSON, or None.
+        profile: Its size, JSON, or None.
+        context: What it was used for, such as `training`.
+    """
+
+    name: str
+    digest: str
+    source_type: str
+    source: str
+    schema: str | None = None
+    profile: str | None = None
+    context: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that is kept with the run.
+
+    Attributes:
+        name: Its relative name in the run, with `/`.
+        file: Its name in the spool's folder of files.
+    """
+
+    name: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The run goes on (`RUNNING`), or ended.
+
+    Attributes:
+        status: One of `kladml.interfaces.RUN_STATUSES`.
+        time_ms: When, in milliseconds since the epoch of Unix.
+    """
+
+    status: str
+    time_ms: int
+
+
+Event = Params | Tags | ExperimentTags | DatasetInput | Artifact | Status
+"""Whatever happens to a run that is no metric."""
+
+_KINDS: dict[str, type[Any]] = {
+    kind.__name__: kind for kind in (Params, Tags, ExperimentTags, DatasetInput, Artifact, Status)
+}
+
+
+def event_to_json(event: Event) -> dict[str, Any]:
+    """Return an event as JSON-able data."""
+    return {"event": type(event).__name__, **asdict(event)}
+
+
+def event_from_json(data: dict[str, Any]) -> Event | None:
+    """Return the event that `event_to_json` wrote; None for one of a kind that this version does not know."""
+    kind = _KINDS.get(data.get("event", ""))
+    if kind is None:
+        return None
+    known = {item.name for item in fields(kind)}
+    event: Event = kind(**{name: value for name, value in data.items() if name in known})
+    return event
+
+
+@dataclass(slots=True)
+class Batch:
+    """Consecutive records of one run, in the order of recording: metrics, and whatever else happened.
+
+    Attributes:
+        points: Metrics.
+        events: The rest; if the run ended, its last one is a `Status`.
+    """
+
+    points: list[MetricPoint] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Count the records."""
+        return len(self.points) + len(self.events)
+
+
+class Sink(Protocol):
+    """Where a spool drains to: a database, or a server.
+
+    A sink is used by one thread at a time, not always the same one.
+    """
+
+    def begin(self, run: SpooledRun) -> None:
+        """Make the run known unless it is; doing so again changes nothing.
+
+        Raises:
+            TrackerError: It cannot be, now; the caller tries again later.
+        """
+
+    def write(self, run: SpooledRun, batch: Batch) -> list[str]:
+        """Keep a batch, whole, before returning; the same batch may come again and changes nothing then.
+
+        Returns:
+            A sentence for each record that is refused for good, such as a parameter that has another value.
+
+        Raises:
+            TrackerError: Nothing, or not all of it, could be kept; the caller tries again later.
+        """
+
+    def close(self) -> None:
+        """Let go of connections; a later use opens them again."""
