@@ -14,6 +14,7 @@ from urllib.request import url2pathname
 from kladml.errors import TrackerError
 from kladml.interfaces import TrackedRun
 from kladml_backends_local.mlflow_database import check_database, ensure_database, open_store, reason
+from kladml_backends_local.mlflow_deleted import deleted_experiment
 from kladml_backends_local.mlflow_import import quiet
 from kladml_backends_local.settings import OWNER
 
@@ -53,7 +54,7 @@ class MlflowStore:
         Raises:
             TrackerError: It cannot.
         """
-        with self._open("the tracking database cannot be opened"):
+        with self.opened("the tracking database cannot be opened"):
             check_database(self.database, write=True)
 
     def close(self) -> None:
@@ -68,12 +69,10 @@ class MlflowStore:
         Raises:
             TrackerError: The experiment was deleted, or the name is malformed.
         """
-        with self._open(f"experiment '{name}' cannot be opened") as store:
+        with self.opened(f"experiment '{name}' cannot be opened") as store:
             experiment = store.get_experiment_by_name(name) or self._new_experiment(store, name)
         if experiment.lifecycle_stage == "deleted":
-            restore = f"MLFLOW_TRACKING_URI={store.db_uri} mlflow experiments restore -x {experiment.experiment_id}"
-            problem = f"the experiment '{name}' was deleted in MLflow"
-            raise TrackerError(problem, owner=OWNER, next_step=f"choose another name, or restore it with {restore}")
+            raise deleted_experiment(self.database, name, experiment.experiment_id)
         return str(experiment.experiment_id)
 
     @staticmethod
@@ -90,7 +89,7 @@ class MlflowStore:
     def create_run(self, experiment_name: str, run_name: str | None, user: str, tags: Mapping[str, str]) -> str:
         """Begin a run and return its identifier; MLflow makes a name up where none is given."""
         experiment_id = self.experiment_id(experiment_name)
-        with self._open("the run cannot be started") as store:
+        with self.opened("the run cannot be started") as store:
             from mlflow.entities import RunTag
 
             run = store.create_run(
@@ -115,7 +114,7 @@ class MlflowStore:
         Raises:
             TrackerError: A name is malformed, a parameter has another value already, or the disk refuses.
         """
-        with self._open("the run's records cannot be written") as store:
+        with self.opened("the run's records cannot be written") as store:
             from mlflow.entities import Metric, Param, RunTag
 
             for points in _batches(metrics, _METRICS_PER_BATCH):
@@ -127,7 +126,7 @@ class MlflowStore:
 
     def end_run(self, run_id: str, status: str) -> None:
         """Note how and when a run ended."""
-        with self._open("the end of the run cannot be written") as store:
+        with self.opened("the end of the run cannot be written") as store:
             from mlflow.entities import RunStatus
 
             store.update_run_info(run_id, RunStatus.from_string(status), _milliseconds(), run_name=None)
@@ -138,7 +137,7 @@ class MlflowStore:
         Raises:
             TrackerError: There is no such run, or it was deleted.
         """
-        with self._open(f"run '{run_id}' cannot be resumed") as store:
+        with self.opened(f"run '{run_id}' cannot be resumed") as store:
             from mlflow.entities import RunStatus
 
             store.update_run_info(run_id, RunStatus.RUNNING, None, run_name=None)
@@ -149,7 +148,7 @@ class MlflowStore:
         Raises:
             TrackerError: There is no such run, or its experiment keeps files elsewhere than on this machine.
         """
-        with self._open(f"run '{run_id}' cannot be found") as store:
+        with self.opened(f"run '{run_id}' cannot be found") as store:
             uri = str(store.get_run(run_id).info.artifact_uri)
         parts = urlsplit(uri)
         # An experiment that MLflow made itself may have a plain path.
@@ -165,7 +164,7 @@ class MlflowStore:
         Raises:
             TrackerError: There is no such run.
         """
-        with self._open(f"run '{run_id}' cannot be read") as store:
+        with self.opened(f"run '{run_id}' cannot be read") as store:
             run = store.get_run(run_id)
             experiment = store.get_experiment(run.info.experiment_id)
         return TrackedRun(
@@ -179,13 +178,13 @@ class MlflowStore:
 
     def history(self, run_id: str, key: str) -> list[tuple[int, float]]:
         """Read all values of a metric as (step, value), in the order of recording."""
-        with self._open(f"'{key}' of run '{run_id}' cannot be read") as store:
+        with self.opened(f"'{key}' of run '{run_id}' cannot be read") as store:
             points = list(store.get_metric_history(run_id, key))
         points.sort(key=lambda point: (point.timestamp, point.step))
         return [(int(point.step), _restored(point.value)) for point in points]
 
     @contextmanager
-    def _open(self, problem: str) -> Iterator[SqlAlchemyStore]:
+    def opened(self, problem: str) -> Iterator[SqlAlchemyStore]:
         """Give the store, opened, and turn what it raises into a `TrackerError` that starts with `problem`."""
         if self._store is None:
             ensure_database(self.database, self.artifacts)

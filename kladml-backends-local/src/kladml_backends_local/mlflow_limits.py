@@ -1,0 +1,131 @@
+"""What MLflow takes, and what it refuses for good."""
+
+from __future__ import annotations
+
+import math
+import os
+import posixpath
+import re
+from dataclasses import replace
+from functools import lru_cache
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from kladml.errors import TrackerError
+from kladml.spool.events import Batch, DatasetInput, ExperimentTags, Params, Tags
+from kladml_backends_local.settings import OWNER
+
+if TYPE_CHECKING:
+    from kladml.spool.events import Event, SpooledRun
+
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+_NAME = re.compile(r"[/\w.\- ]*" if os.name == "nt" else r"[/\w.\- :]*")
+_LONGEST_NAME = 250
+_LONGEST_EXPERIMENT_NAME = 500
+_LONGEST_PARAM = 6_000
+_LONGEST_TAG = 8_000
+_LONGEST_EXPERIMENT_TAG = 20_000
+_LONGEST_OF_DATASET = {
+    "name": 500,
+    "digest": 36,
+    "source": 65_535,
+    "schema": 1_048_575,
+    "profile": 16_777_215,
+    "context": 500,
+}
+_SHOWN = 60
+
+
+def check_run(run: SpooledRun) -> None:
+    """Refuse a run that MLflow could not hold.
+
+    Raises:
+        TrackerError: Its identifier or the name of its experiment is malformed.
+    """
+    if not _RUN_ID.fullmatch(run.run_id):
+        problem = f"{run.run_id!r} is no identifier of a run"
+        raise TrackerError(problem, owner=OWNER, next_step="use 32 lower-case hexadecimal digits")
+    if not 0 < len(run.experiment_name) <= _LONGEST_EXPERIMENT_NAME:
+        problem = f"{_shown(run.experiment_name)} is no name of an experiment"
+        raise TrackerError(problem, owner=OWNER, next_step=f"use 1 to {_LONGEST_EXPERIMENT_NAME} characters")
+
+
+def acceptable(run: SpooledRun, batch: Batch) -> tuple[Batch, list[str]]:
+    """Return what MLflow takes of a batch, and a sentence for each record that it refuses whatever happens.
+
+    Long parameters and tags are cut, as MLflow itself cuts them.
+    """
+    refused: list[str] = []
+    malformed = {}
+    for key in dict.fromkeys(map(itemgetter(0), batch.points)):
+        if problem := malformed_name(key):
+            malformed[key] = problem
+            refused.append(f"the metric {_shown(key)} of run '{run.run_id}' is not kept: {problem}")
+    points = [point for point in batch.points if point[0] not in malformed] if malformed else batch.points
+    events = [_acceptable_event(run, event, refused) for event in batch.events]
+    return Batch(points, [event for event in events if event is not None]), refused
+
+
+def changed_param(run: SpooledRun, key: str, kept: str, other: str) -> str:
+    """Return the sentence for a parameter that has another value already."""
+    return f"the parameter '{key}' of run '{run.run_id}' stays {_shown(kept)}, and {_shown(other)} is not kept"
+
+
+@lru_cache(maxsize=4096)
+def malformed_name(name: str) -> str | None:
+    """Say what is wrong with the name of a metric, a parameter or a tag; None if nothing."""
+    if len(name) > _LONGEST_NAME:
+        return f"the name has more than {_LONGEST_NAME} characters"
+    if not _NAME.fullmatch(name):
+        return "a name is made of letters, digits, underscores, dashes, dots, spaces, colons and slashes"
+    # MLflow's file store once made files of names, and its rule has outlived it.
+    normal = posixpath.normpath(name)
+    if normal != name or normal == "." or normal.startswith(("..", "/")):
+        return f"as a path the name would mean '{normal}'"
+    return None
+
+
+def stored_number(value: float) -> tuple[float, int]:
+    """Return a number as MLflow stores it, and whether (1 or 0) it stands for NaN."""
+    if math.isnan(value):
+        return 0.0, 1
+    if math.isinf(value):
+        return math.copysign(1.7976931348623157e308, value), 0
+    return value, 0
+
+
+def storable(text: str) -> str:
+    """Return a text without what UTF-8 cannot say, such as half of a character in the name of a file."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _acceptable_event(run: SpooledRun, event: Event, refused: list[str]) -> Event | None:
+    if isinstance(event, Params):
+        return Params(_named(run, "parameter", event.values, _LONGEST_PARAM, refused))
+    if isinstance(event, Tags):
+        return Tags(_named(run, "tag", event.values, _LONGEST_TAG, refused))
+    if isinstance(event, ExperimentTags):
+        return ExperimentTags(_named(run, "experiment's tag", event.values, _LONGEST_EXPERIMENT_TAG, refused))
+    if isinstance(event, DatasetInput):
+        for name, longest in _LONGEST_OF_DATASET.items():
+            if len(getattr(event, name) or "") > longest:
+                what = f"the data set {_shown(event.name)} of run '{run.run_id}'"
+                refused.append(f"{what} is not kept: its {name} has more than {longest} characters")
+                return None
+        texts = {name: storable(getattr(event, name)) for name in _LONGEST_OF_DATASET if getattr(event, name)}
+        return replace(event, **texts)
+    return event
+
+
+def _named(run: SpooledRun, kind: str, values: dict[str, str], longest: int, refused: list[str]) -> dict[str, str]:
+    kept = {}
+    for key, value in values.items():
+        if problem := malformed_name(key):
+            refused.append(f"the {kind} {_shown(key)} of run '{run.run_id}' is not kept: {problem}")
+        else:
+            kept[key] = storable(value[:longest])
+    return kept
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
