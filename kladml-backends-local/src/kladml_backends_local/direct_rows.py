@@ -8,7 +8,7 @@ import time
 import uuid
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse, urlunparse
 
 from kladml.spool.events import DatasetInput, ExperimentTags, Params, Status, Tags
@@ -106,19 +106,14 @@ def insert_points(connection: sqlite3.Connection, run_id: str, points: Sequence[
     """Add values of metrics, of which those that are there already change nothing."""
     # Rows of one key lie together in the indexes. The sort is stable: a key's rows are in the order of recording.
     ordered: list[MetricPoint] = sorted(points, key=itemgetter(0))
-    flags = None
-    if not math.isfinite(sum(map(itemgetter(1), ordered))):
-        numbers = [stored_number(value) for _, value, _, _ in ordered]
-        flags = [flag for _, flag in numbers]
-        ordered = [(key, value, at, step) for (key, _, at, step), (value, _) in zip(ordered, numbers, strict=True)]
-    rows: Sequence[tuple[object, ...]] = ordered
-    if flags is not None:
-        rows = [(*point, flag) for point, flag in zip(ordered, flags, strict=True)]
+    # A sum that is not finite has such a number in it, or is merely too large, which costs time and nothing else.
+    flagged = not math.isfinite(sum(map(itemgetter(1), ordered)))
+    rows: Sequence[tuple[Any, ...]] = [_flagged(*point) for point in ordered] if flagged else ordered
     start = 0
     for size in _ROWS_PER_STATEMENT:
         while len(rows) - start >= size:
             values = [run_id, *chain.from_iterable(rows[start : start + size])]
-            connection.execute(_INSERT_METRICS[size, flags is not None], values)
+            connection.execute(_INSERT_METRICS[size, flagged], values)
             start += size
     latest = []
     for _, points_of_key in groupby(rows, itemgetter(0)):
@@ -158,6 +153,11 @@ def below(uri: str, *names: str) -> str:
     return f"{parts.scheme}:{urlunparse(parts._replace(scheme='', path=path))}"
 
 
+def _flagged(key: str, value: float, at: int, step: int) -> tuple[str, float, int, int, int]:
+    number, is_nan = stored_number(value)
+    return key, number, at, step, is_nan
+
+
 def _experiment(connection: sqlite3.Connection, name: str, database: Path, artifacts: Path) -> tuple[int, str]:
     name = storable(name)
     query = "SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments"
@@ -168,7 +168,8 @@ def _experiment(connection: sqlite3.Connection, name: str, database: Path, artif
             raise deleted_experiment(database, name, experiment_id)
         return experiment_id, location
     now = time.time_ns() // 1_000_000
-    experiment_id = connection.execute(_INSERT_EXPERIMENT, (name, now, now)).lastrowid
+    connection.execute(_INSERT_EXPERIMENT, (name, now, now))
+    (experiment_id,) = connection.execute("SELECT last_insert_rowid()").fetchone()
     location = below(artifacts.as_uri(), str(experiment_id))
     change = "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?"
     connection.execute(change, (location, experiment_id))
