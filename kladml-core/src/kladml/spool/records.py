@@ -1,0 +1,161 @@
+"""The bytes of a spool: records with a checksum each, in segments that explain themselves.
+
+A segment is a header and records, and zeros where nothing was recorded yet. A record is
+
+    head (u32: body's size in the low 24 bits, kind above) | rest of the body | CRC-32 of the body (u32)
+
+all little-endian. The checksum starts from the segment's seed, so that what an earlier use of the file left is never
+taken for a record. Metrics of one call are one record: the number of a set of keys, which an earlier record of the
+same segment defines, the time in nanoseconds, the step, and a 64-bit number per key.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from kladml.spool.events import Batch, event_from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEYS, POINTS, EVENT, SEALED = 1, 2, 3, 4
+"""Kinds of records; `SEALED` is a segment's last one."""
+
+HEADER = struct.Struct("<8sQII")
+"""Magic, number of the segment, seed, checksum of the three."""
+
+MAGIC = b"KLADSPL1"
+CHECKSUM = struct.Struct("<I")
+LARGEST_BODY = (1 << 24) - 1
+NANOSECONDS_PER_MS = 1_000_000
+
+_HEAD = struct.Struct("<I")
+_POINTS = struct.Struct("<IIqq")
+_SET = struct.Struct("<II")
+
+
+class DamagedError(Exception):
+    """A segment's bytes are not what was written.
+
+    Attributes:
+        offset: Where the first damaged record begins.
+    """
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(offset)
+        self.offset = offset
+
+
+def segment_header(number: int, seed: int) -> bytes:
+    """Return the first bytes of a segment."""
+    checksum = crc32(struct.pack("<8sQI", MAGIC, number, seed))
+    return HEADER.pack(MAGIC, number, seed, checksum)
+
+
+def head(kind: int, size: int) -> int:
+    """Return the first word of a record whose body, this word included, has `size` bytes."""
+    return kind << 24 | size
+
+
+def encode(kind: int, content: bytes, seed: int) -> bytes:
+    """Return a whole record."""
+    body = _HEAD.pack(head(kind, _HEAD.size + len(content))) + content
+    return body + CHECKSUM.pack(crc32(body, seed))
+
+
+def encode_keys(number: int, keys: tuple[str, ...], seed: int) -> bytes:
+    """Return the record that gives a set of keys its number."""
+    return encode(KEYS, _HEAD.pack(number) + json.dumps(keys).encode(), seed)
+
+
+def encode_event(data: dict[str, Any], seed: int) -> bytes:
+    """Return the record of an event."""
+    return encode(EVENT, json.dumps(data).encode(), seed)
+
+
+@dataclass(slots=True)
+class SegmentReader:
+    """Decodes one segment, of which more may be recorded meanwhile.
+
+    Args:
+        buffer: The segment's bytes.
+        start: Offset before which records were delivered already.
+
+    Attributes:
+        offset: Where the next record begins.
+        is_sealed: Whether the segment's last record was read.
+    """
+
+    buffer: Any
+    start: int = 0
+    offset: int = 0
+    is_sealed: bool = False
+    _seed: int = 0
+    _sets: dict[int, tuple[str, ...]] = field(default_factory=dict)
+
+    def read(self, most: int) -> Batch:
+        """Return the next records: at most about `most`, and none if nothing was recorded since.
+
+        Raises:
+            DamagedError: The next record's bytes are not what was written; everything before it was returned.
+        """
+        batch = Batch()
+        for kind, body in self._bodies():
+            if kind == KEYS:
+                self._define(body)
+            elif self.offset > self.start:
+                if kind == POINTS:
+                    _, number, nanoseconds, step = _POINTS.unpack_from(body)
+                    time_ms = nanoseconds // NANOSECONDS_PER_MS
+                    keys = self._sets[number]
+                    values = struct.unpack_from(f"<{len(keys)}d", body, _POINTS.size)
+                    for key, value in zip(keys, values, strict=True):
+                        batch.points.append((key, value, time_ms, step))
+                elif kind == EVENT:
+                    event = event_from_json(json.loads(body[_HEAD.size :]))
+                    if event is not None:
+                        batch.events.append(event)
+                elif kind == SEALED:
+                    self.is_sealed = True
+            if len(batch) >= most:
+                break
+        return batch
+
+    def has_bytes_behind(self) -> bool:
+        """Tell whether there is anything but zeros where the next record would begin."""
+        return bool(bytes(memoryview(self.buffer)[self.offset :]).strip(b"\0"))
+
+    def _bodies(self) -> Iterator[tuple[int, bytes]]:
+        buffer = self.buffer
+        if not self.offset:
+            self._read_header()
+        limit = len(buffer)
+        while not self.is_sealed and self.offset + _HEAD.size <= limit:
+            offset = self.offset
+            (word,) = _HEAD.unpack_from(buffer, offset)
+            if not word:
+                return
+            end = offset + (word & LARGEST_BODY)
+            if end + CHECKSUM.size > limit:
+                raise DamagedError(offset)
+            body = bytes(buffer[offset:end])
+            if crc32(body, self._seed) != CHECKSUM.unpack_from(buffer, end)[0]:
+                raise DamagedError(offset)
+            self.offset = end + CHECKSUM.size
+            yield word >> 24, body
+
+    def _read_header(self) -> None:
+        if len(self.buffer) < HEADER.size:
+            raise DamagedError(0)
+        magic, number, seed, _ = HEADER.unpack_from(self.buffer)
+        if magic != MAGIC or segment_header(number, seed) != bytes(self.buffer[: HEADER.size]):
+            raise DamagedError(0)
+        self._seed, self.offset = seed, HEADER.size
+
+    def _define(self, body: bytes) -> None:
+        (number,) = _HEAD.unpack_from(body, _HEAD.size)
+        self._sets[number] = tuple(json.loads(body[2 * _HEAD.size :]))
