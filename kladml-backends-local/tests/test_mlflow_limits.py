@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kladml_backends_local.mlflow_limits import malformed_name, storable, stored_number
+from kladml.spool.limits import malformed_name, storable
+from kladml_backends_local.stored_numbers import stored_number
 
 
 @pytest.fixture(scope="module")

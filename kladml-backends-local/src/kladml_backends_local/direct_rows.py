@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse, urlunparse
 
 from kladml.spool.events import DatasetInput, ExperimentTags, Params, Status, Tags
+from kladml.spool.limits import changed_param, storable
 from kladml_backends_local.mlflow_deleted import deleted_experiment, deleted_run
-from kladml_backends_local.mlflow_limits import changed_param, storable, stored_number
+from kladml_backends_local.stored_numbers import stored_number
 
 if TYPE_CHECKING:
     import sqlite3

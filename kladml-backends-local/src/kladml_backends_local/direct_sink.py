@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from kladml.errors import TrackerError
 from kladml.log import get_logger
+from kladml.spool.limits import acceptable, check_run
 from kladml_backends_local.direct_rows import begin_run, insert_points, require_active, write_event
 from kladml_backends_local.mlflow_database import ensure_database
-from kladml_backends_local.mlflow_limits import acceptable, check_run
 from kladml_backends_local.settings import OWNER
 from kladml_backends_local.table_shapes import unknown_shape
 
@@ -38,6 +38,8 @@ class DirectSink:
         artifacts: Absolute path of the folder in which runs of new experiments keep their files.
     """
 
+    batch_size = _POINTS_PER_TRANSACTION
+
     def __init__(self, database: Path, artifacts: Path) -> None:
         self._database = database
         self._artifacts = artifacts
@@ -46,13 +48,13 @@ class DirectSink:
         self._other: MlflowSink | None = None
         self._warned = False
 
-    def begin(self, run: SpooledRun) -> None:
+    def begin(self, run: SpooledRun) -> SpooledRun:
         """Make the run and its experiment known unless they are.
 
         Raises:
             TrackerError: One of them was deleted or is malformed, or the database refuses.
         """
-        check_run(run)
+        check_run(run, OWNER)
         if self._other is None:
             try:
                 with self._transaction("the run cannot be started") as connection:
@@ -61,6 +63,7 @@ class DirectSink:
                 self._fall_back(error)
         if self._other is not None:
             self._other.begin(run)
+        return run
 
     def write(self, run: SpooledRun, batch: Batch) -> list[str]:
         """Keep a batch; many metrics take several transactions, the last of which has the rest of the batch.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kladml.spool.events import DatasetInput, ExperimentTags, Params, Status, Tags
+from kladml.spool.limits import acceptable, changed_param, check_run, storable
 from kladml_backends_local.direct_rows import CONTEXT_TAG, below, first_tags
 from kladml_backends_local.mlflow_deleted import deleted_run
-from kladml_backends_local.mlflow_limits import acceptable, changed_param, check_run, storable
 from kladml_backends_local.mlflow_store import MlflowStore
+from kladml_backends_local.settings import OWNER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,21 +25,24 @@ class MlflowSink:
         artifacts: Absolute path of the folder in which runs of new experiments keep their files.
     """
 
+    batch_size = 10_000
+
     def __init__(self, database: Path, artifacts: Path) -> None:
         self._database = database
         self._store = MlflowStore(database, artifacts)
 
-    def begin(self, run: SpooledRun) -> None:
+    def begin(self, run: SpooledRun) -> SpooledRun:
         """Make the run and its experiment known unless they are.
 
         Raises:
             TrackerError: One of them was deleted or is malformed, or the database refuses.
         """
-        check_run(run)
+        check_run(run, OWNER)
         if self._stage(run) is None:
             self._create(run)
         if self._stage(run) == "deleted":
             raise deleted_run(self._database, run.run_id)
+        return run
 
     def write(self, run: SpooledRun, batch: Batch) -> list[str]:
         """Keep a batch.

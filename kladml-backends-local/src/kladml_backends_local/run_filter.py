@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kladml.errors import TrackerError
-from kladml_backends_local.mlflow_limits import stored_number
 from kladml_backends_local.settings import OWNER
+from kladml_backends_local.stored_numbers import stored_number
 
 if TYPE_CHECKING:
     import sqlite3

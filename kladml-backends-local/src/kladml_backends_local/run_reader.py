@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sqlite3
-import sys
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,6 +12,7 @@ from kladml.errors import TrackerError
 from kladml.interfaces import TrackedRun
 from kladml_backends_local.run_filter import Sql, condition, register_number, sort_keys
 from kladml_backends_local.settings import OWNER
+from kladml_backends_local.stored_numbers import restored_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +71,8 @@ class RunReader:
         query = "SELECT step, value, is_nan FROM metrics WHERE run_uuid = ? AND key = ? ORDER BY rowid"
         with self._open(f"'{key}' of run '{run_id}' cannot be read") as connection:
             return [
-                (step, _restored(value, is_nan)) for step, value, is_nan in connection.execute(query, (run_id, key))
+                (step, restored_number(value, is_nan))
+                for step, value, is_nan in connection.execute(query, (run_id, key))
             ]
 
     def search_runs(
@@ -125,7 +125,7 @@ class RunReader:
         for run_id, key, value in connection.execute(_TAGS, chosen):
             runs[run_id].tags[key] = value
         for run_id, key, value, is_nan in connection.execute(_METRICS, chosen):
-            runs[run_id].metrics[key] = _restored(value, is_nan)
+            runs[run_id].metrics[key] = restored_number(value, is_nan)
         return list(runs.values())
 
     @contextmanager
@@ -149,9 +149,3 @@ class RunReader:
 
     def _is_made(self) -> bool:
         return self.database.is_file() and self.database.stat().st_size > 0
-
-
-def _restored(value: float, is_nan: int) -> float:
-    if is_nan:
-        return math.nan
-    return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value

@@ -11,15 +11,18 @@ MetricPoint = tuple[str, float, int, int]
 
 @dataclass(frozen=True, slots=True)
 class SpooledRun:
-    """The run that a spool belongs to; fixed when the run begins.
+    """The run that a spool belongs to; known when the run begins, but for `remote_id`.
 
     Attributes:
-        run_id: 32 hexadecimal digits, chosen by the tracker.
+        run_id: 32 hexadecimal digits, by which the tracker knows the run.
         experiment_name: Name of the experiment.
         run_name: Name of the run for people.
         user: Who began it.
         source: What was run, such as `train.py`.
         started_ms: When it began, in milliseconds since the epoch of Unix.
+        destination: Where it belongs, such as the address of a server.
+        goes_on: Whether the run was there before, so that it is not to be made.
+        remote_id: What the destination calls the run, once it has told; None until then.
     """
 
     run_id: str
@@ -28,6 +31,9 @@ class SpooledRun:
     user: str
     source: str
     started_ms: int
+    destination: str = ""
+    goes_on: bool = False
+    remote_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ class Artifact:
 
     Attributes:
         name: Its relative name in the run, with `/`.
-        file: Its name in the spool's folder of files.
+        file: Its name in the spool's folder of files; for a sink, its whole path.
     """
 
     name: str
@@ -144,10 +150,19 @@ class Sink(Protocol):
     """Where a spool drains to: a database, or a server.
 
     A sink is used by one thread at a time, not always the same one.
+
+    Attributes:
+        batch_size: How many records it takes at once, about.
     """
 
-    def begin(self, run: SpooledRun) -> None:
+    batch_size: int
+
+    def begin(self, run: SpooledRun) -> SpooledRun:
         """Make the run known unless it is; doing so again changes nothing.
+
+        Returns:
+            The run, with the identifier that the destination gave it if that is another one. It is kept on the disk,
+            and is what `begin` and `write` get from then on, in later processes as well.
 
         Raises:
             TrackerError: It cannot be, now; the caller tries again later.

@@ -107,9 +107,7 @@ class SpoolWriter:
                 if self._descriptor is not None:
                     os.pwrite(self._descriptor, self._buffer[offset : self._offset], offset)
 
-    def record_all(
-        self, metrics: Mapping[str, float], step: int | None = None, nanoseconds: int | None = None
-    ) -> None:
+    def record_all(self, metrics: Mapping[str, float], step: int | None = None, nanoseconds: int | None = None) -> None:
         """Record several metrics of one step; arguments and errors are those of `record`."""
         keys: Any = tuple(metrics)
         if len(keys) == 1:
@@ -218,7 +216,9 @@ class SpoolWriter:
     def _closed(self) -> TrackerError:
         if os.getpid() != self._owner:
             problem = f"this process was forked from process {self._owner}, to which the run belongs"
-            return TrackerError(problem, next_step="record metrics in the main process, not in workers of a data loader")
+            return TrackerError(
+                problem, next_step="record metrics in the main process, not in workers of a data loader"
+            )
         problem = "the run's records are closed"
         return TrackerError(problem, next_step="start or resume a run first")
 

@@ -1,8 +1,11 @@
-"""What MLflow takes, and what it refuses for good."""
+"""What a tracking store takes, and what it refuses for good: the limits that MLflow sets.
+
+Trackers check against them before anything is recorded, so that a name that no store would take is an error in the
+line that uses it. They hold for every store behind a spool, as a run may be copied from one to another.
+"""
 
 from __future__ import annotations
 
-import math
 import os
 import posixpath
 import re
@@ -13,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from kladml.errors import TrackerError
 from kladml.spool.events import Batch, DatasetInput, ExperimentTags, Params, Tags
-from kladml_backends_local.settings import OWNER
 
 if TYPE_CHECKING:
     from kladml.spool.events import Event, SpooledRun
@@ -36,18 +38,22 @@ _LONGEST_OF_DATASET = {
 _SHOWN = 60
 
 
-def check_run(run: SpooledRun) -> None:
-    """Refuse a run that MLflow could not hold.
+def check_run(run: SpooledRun, owner: str) -> None:
+    """Refuse a run that no store could hold.
+
+    Args:
+        run: The run.
+        owner: Who refuses, for the error.
 
     Raises:
         TrackerError: Its identifier or the name of its experiment is malformed.
     """
     if not _RUN_ID.fullmatch(run.run_id):
         problem = f"{run.run_id!r} is no identifier of a run"
-        raise TrackerError(problem, owner=OWNER, next_step="use 32 lower-case hexadecimal digits")
+        raise TrackerError(problem, owner=owner, next_step="use 32 lower-case hexadecimal digits")
     if not 0 < len(run.experiment_name) <= _LONGEST_EXPERIMENT_NAME:
         problem = f"{_shown(run.experiment_name)} is no name of an experiment"
-        raise TrackerError(problem, owner=OWNER, next_step=f"use 1 to {_LONGEST_EXPERIMENT_NAME} characters")
+        raise TrackerError(problem, owner=owner, next_step=f"use 1 to {_LONGEST_EXPERIMENT_NAME} characters")
 
 
 def acceptable(run: SpooledRun, batch: Batch) -> tuple[Batch, list[str]]:
@@ -83,15 +89,6 @@ def malformed_name(name: str) -> str | None:
     if normal != name or normal == "." or normal.startswith(("..", "/")):
         return f"as a path the name would mean '{normal}'"
     return None
-
-
-def stored_number(value: float) -> tuple[float, int]:
-    """Return a number as MLflow stores it, and whether (1 or 0) it stands for NaN."""
-    if math.isnan(value):
-        return 0.0, 1
-    if math.isinf(value):
-        return math.copysign(1.7976931348623157e308, value), 0
-    return value, 0
 
 
 def storable(text: str) -> str:
