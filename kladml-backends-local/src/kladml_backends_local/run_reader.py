@@ -6,7 +6,10 @@ import json
 import os
 import sqlite3
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from kladml.errors import TrackerError
 from kladml.interfaces import TrackedRun
@@ -16,7 +19,6 @@ from kladml_backends_local.stored_numbers import restored_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _BUSY_SECONDS = 20
 
@@ -74,6 +76,25 @@ class RunReader:
                 (step, restored_number(value, is_nan))
                 for step, value, is_nan in connection.execute(query, (run_id, key))
             ]
+
+    def artifact_folder(self, run_id: str) -> Path:
+        """Return the folder of a run's files, which may be absent.
+
+        Raises:
+            TrackerError: There is no such run, or its experiment keeps files elsewhere than on this machine.
+        """
+        query = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
+        uri = ""
+        if self._is_made():
+            with self._open(f"run '{run_id}' cannot be found") as connection:
+                (uri,) = connection.execute(query, (run_id,)).fetchone() or ("",)
+        parts = urlsplit(uri)
+        # An experiment that MLflow made itself may have a plain path.
+        folder = Path(url2pathname(parts.path) if parts.scheme == "file" else uri)
+        if folder.is_absolute():
+            return folder
+        problem = f"the files of run '{run_id}' are kept at '{uri}', which is no folder of this machine"
+        raise TrackerError(problem, owner=OWNER, next_step="choose another experiment, or the tracker 'mlflow'")
 
     def search_runs(
         self,

@@ -118,6 +118,10 @@ class TrackerError(BackendError):
     """A tracker operation failed."""
 
 
+class RefusedRunError(TrackerError):
+    """A run cannot be recorded where it belongs, now or later, such as one that was deleted there."""
+
+
 class PublisherError(BackendError):
     """A publisher operation failed."""
 

@@ -7,7 +7,8 @@ from kladml.interfaces.config import ConfigEntry, ConfigInterface
 from kladml.interfaces.publisher import PublisherInterface
 from kladml.interfaces.settings import Setting, settings_of
 from kladml.interfaces.storage import StorageInterface
-from kladml.interfaces.tracker import RUN_STATUSES, TrackedRun, TrackerInterface
+from kladml.interfaces.tracked_run import RUN_STATUSES, TrackedRun, UndeliveredRun
+from kladml.interfaces.tracker import TrackerInterface
 
 __all__ = [
     "RUN_STATUSES",
@@ -24,5 +25,6 @@ __all__ = [
     "StorageInterface",
     "TrackedRun",
     "TrackerInterface",
+    "UndeliveredRun",
     "settings_of",
 ]

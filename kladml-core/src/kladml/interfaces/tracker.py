@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kladml.interfaces.backend import Backend
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-RUN_STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
-"""The states of a run; the words are MLflow's."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrackedRun:
-    """A run as a tracker remembers it.
-
-    Attributes:
-        run_id: The tracker's identifier.
-        experiment_name: The experiment that the run belongs to.
-        status: One of `RUN_STATUSES`.
-        params: Parameters as text.
-        metrics: Last value of each metric.
-        tags: Tags as text.
-    """
-
-    run_id: str
-    experiment_name: str
-    status: str
-    params: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
+    from kladml.interfaces.tracked_run import TrackedRun, UndeliveredRun
 
 
 class TrackerInterface(Backend):
@@ -79,7 +56,8 @@ class TrackerInterface(Backend):
 
     An instance follows one run at a time: `start_run`, any number of records, `end_run`; then again.
 
-    Capabilities: `artifacts` (`log_artifact`), `read` (`get_run`, `metric_history`), `resume` (`resume_run`).
+    Capabilities: `artifacts` (`log_artifact`), `read` (`get_run`, `metric_history`), `resume` (`resume_run`), `sync`
+    (`undelivered`, `sync`).
     """
 
     @abstractmethod
@@ -121,6 +99,19 @@ class TrackerInterface(Backend):
         """Label the run; a tracker without tags records them as parameters `tags.<name>`."""
         self.log_params({f"tags.{key}": value for key, value in tags.items()})
 
+    def set_experiment_tags(self, tags: Mapping[str, str]) -> None:
+        """Label the experiment of the run; a tracker whose experiments have no tags leaves it."""
+
+    def log_dataset(self, name: str, digest: str, *, source: str, context: str) -> None:
+        """Record which data the run uses; a tracker that knows no data sets leaves it to the tags of the run.
+
+        Args:
+            name: Name of the data set.
+            digest: Its fingerprint.
+            source: Where it is from, as people write it.
+            context: What it is used for, such as `training`.
+        """
+
     def flush(self) -> None:
         """Make everything recorded so far durable; this occurs after each epoch."""
 
@@ -151,3 +142,25 @@ class TrackerInterface(Backend):
         A metric that the run does not have has no values.
         """
         raise self._lacks("read", f"read '{key}' of run '{run_id}' back")
+
+    def undelivered(self) -> list[UndeliveredRun]:
+        """Return the runs of which something waits on this machine for its server. Capability `sync`.
+
+        Runs that another process records are left out.
+        """
+        return []
+
+    def sync(self, run_id: str, progress: Callable[[int], None] = lambda _: None) -> int:
+        """Deliver what waits of a run. Capability `sync`.
+
+        Args:
+            run_id: The run, one of `undelivered`.
+            progress: Called with the number of records of each batch.
+
+        Returns:
+            How many records were delivered.
+
+        Raises:
+            TrackerError: They cannot be delivered now, and are kept.
+        """
+        raise self._lacks("sync", f"deliver what waits of run '{run_id}'")

@@ -8,8 +8,9 @@ from zipfile import BadZipFile
 import numpy as np
 
 from kladml.errors import DataError, ModelContractError, ModelError
+from kladml.files.whole import written_whole
 from kladml.models.base import BaseModel
-from kladml.models.files import with_ending, written_whole
+from kladml.models.files import with_ending
 from kladml.models.tasks import MLTask
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from kladml.errors import ModelError
+from kladml.files.whole import written_whole
 from kladml.models.base import BaseModel
-from kladml.models.files import with_ending, written_whole
+from kladml.models.files import with_ending
 from kladml.models.tasks import MLTask
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from kladml.config import dump_yaml
 from kladml.errors import BackendError, ModelError, StorageError
+from kladml.files.whole import written_whole
 from kladml.log import get_logger
-from kladml.models.files import written_whole
 from kladml.runner.record import CHECKPOINTS, CONFIG, RECORD
 from kladml.training.checkpointing.format import MANIFEST, SavedCheckpoint, step_of
 from kladml.training.checkpointing.manifest import best_in, latest_in

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from kladml.errors import WorkspaceError
-from kladml.models.files import written_whole
+from kladml.files.whole import written_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

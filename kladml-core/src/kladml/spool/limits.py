@@ -14,18 +14,20 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from kladml.errors import TrackerError
+from kladml.errors import RefusedRunError, TrackerError
 from kladml.spool.events import Batch, DatasetInput, ExperimentTags, Params, Tags
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kladml.spool.events import Event, SpooledRun
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _NAME = re.compile(r"[/\w.\- ]*" if os.name == "nt" else r"[/\w.\- :]*")
 _LONGEST_NAME = 250
 _LONGEST_EXPERIMENT_NAME = 500
-_LONGEST_PARAM = 6_000
-_LONGEST_TAG = 8_000
+LONGEST_PARAM = 6_000
+LONGEST_TAG = 8_000
 _LONGEST_EXPERIMENT_TAG = 20_000
 _LONGEST_OF_DATASET = {
     "name": 500,
@@ -46,18 +48,18 @@ def check_run(run: SpooledRun, owner: str) -> None:
         owner: Who refuses, for the error.
 
     Raises:
-        TrackerError: Its identifier or the name of its experiment is malformed.
+        RefusedRunError: Its identifier or the name of its experiment is malformed.
     """
     if not _RUN_ID.fullmatch(run.run_id):
         problem = f"{run.run_id!r} is no identifier of a run"
-        raise TrackerError(problem, owner=owner, next_step="use 32 lower-case hexadecimal digits")
-    if not 0 < len(run.experiment_name) <= _LONGEST_EXPERIMENT_NAME:
-        problem = f"{_shown(run.experiment_name)} is no name of an experiment"
-        raise TrackerError(problem, owner=owner, next_step=f"use 1 to {_LONGEST_EXPERIMENT_NAME} characters")
+        raise RefusedRunError(problem, owner=owner, next_step="use 32 lower-case hexadecimal digits")
+    if not run.goes_on and not 0 < len(run.experiment_name) <= _LONGEST_EXPERIMENT_NAME:
+        problem = f"{shown(run.experiment_name)} is no name of an experiment"
+        raise RefusedRunError(problem, owner=owner, next_step=f"use 1 to {_LONGEST_EXPERIMENT_NAME} characters")
 
 
 def acceptable(run: SpooledRun, batch: Batch) -> tuple[Batch, list[str]]:
-    """Return what MLflow takes of a batch, and a sentence for each record that it refuses whatever happens.
+    """Return what a store takes of a batch, and a sentence for each record that it refuses whatever happens.
 
     Long parameters and tags are cut, as MLflow itself cuts them.
     """
@@ -66,15 +68,32 @@ def acceptable(run: SpooledRun, batch: Batch) -> tuple[Batch, list[str]]:
     for key in dict.fromkeys(map(itemgetter(0), batch.points)):
         if problem := malformed_name(key):
             malformed[key] = problem
-            refused.append(f"the metric {_shown(key)} of run '{run.run_id}' is not kept: {problem}")
+            refused.append(f"the metric {shown(key)} of run '{run.run_id}' is not kept: {problem}")
     points = [point for point in batch.points if point[0] not in malformed] if malformed else batch.points
     events = [_acceptable_event(run, event, refused) for event in batch.events]
     return Batch(points, [event for event in events if event is not None]), refused
 
 
+def check_names(kind: str, names: Iterable[str], owner: str) -> None:
+    """Refuse names that no store takes.
+
+    Args:
+        kind: What they are names of, such as `metric`.
+        names: The names.
+        owner: Who refuses, for the error.
+
+    Raises:
+        TrackerError: One is malformed.
+    """
+    for name in names:
+        if problem := malformed_name(name):
+            text = f"the {kind} {shown(name)} cannot be recorded: {problem}"
+            raise TrackerError(text, owner=owner, next_step="choose another name")
+
+
 def changed_param(run: SpooledRun, key: str, kept: str, other: str) -> str:
     """Return the sentence for a parameter that has another value already."""
-    return f"the parameter '{key}' of run '{run.run_id}' stays {_shown(kept)}, and {_shown(other)} is not kept"
+    return f"the parameter '{key}' of run '{run.run_id}' stays {shown(kept)}, and {shown(other)} is not kept"
 
 
 @lru_cache(maxsize=4096)
@@ -98,15 +117,15 @@ def storable(text: str) -> str:
 
 def _acceptable_event(run: SpooledRun, event: Event, refused: list[str]) -> Event | None:
     if isinstance(event, Params):
-        return Params(_named(run, "parameter", event.values, _LONGEST_PARAM, refused))
+        return Params(_named(run, "parameter", event.values, LONGEST_PARAM, refused))
     if isinstance(event, Tags):
-        return Tags(_named(run, "tag", event.values, _LONGEST_TAG, refused))
+        return Tags(_named(run, "tag", event.values, LONGEST_TAG, refused))
     if isinstance(event, ExperimentTags):
         return ExperimentTags(_named(run, "experiment's tag", event.values, _LONGEST_EXPERIMENT_TAG, refused))
     if isinstance(event, DatasetInput):
         for name, longest in _LONGEST_OF_DATASET.items():
             if len(getattr(event, name) or "") > longest:
-                what = f"the data set {_shown(event.name)} of run '{run.run_id}'"
+                what = f"the data set {shown(event.name)} of run '{run.run_id}'"
                 refused.append(f"{what} is not kept: its {name} has more than {longest} characters")
                 return None
         texts = {name: storable(getattr(event, name)) for name in _LONGEST_OF_DATASET if getattr(event, name)}
@@ -118,11 +137,12 @@ def _named(run: SpooledRun, kind: str, values: dict[str, str], longest: int, ref
     kept = {}
     for key, value in values.items():
         if problem := malformed_name(key):
-            refused.append(f"the {kind} {_shown(key)} of run '{run.run_id}' is not kept: {problem}")
+            refused.append(f"the {kind} {shown(key)} of run '{run.run_id}' is not kept: {problem}")
         else:
             kept[key] = storable(value[:longest])
     return kept
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """Return a text as a message has it: quoted, and not at length."""
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")

@@ -104,30 +104,38 @@ class SegmentReader:
             DamagedError: The next record's bytes are not what was written; everything before it was returned.
         """
         batch = Batch()
-        for kind, body in self._bodies():
-            if kind == KEYS:
-                self._define(body)
-            elif self.offset > self.start:
-                if kind == POINTS:
-                    _, number, nanoseconds, step = _POINTS.unpack_from(body)
-                    time_ms = nanoseconds // NANOSECONDS_PER_MS
-                    keys = self._sets[number]
-                    values = struct.unpack_from(f"<{len(keys)}d", body, _POINTS.size)
-                    for key, value in zip(keys, values, strict=True):
-                        batch.points.append((key, value, time_ms, step))
-                elif kind == EVENT:
-                    event = event_from_json(json.loads(body[_HEAD.size :]))
-                    if event is not None:
-                        batch.events.append(event)
-                elif kind == SEALED:
-                    self.is_sealed = True
-            if len(batch) >= most:
-                break
+        try:
+            for kind, body in self._bodies():
+                self._take(kind, body, batch)
+                if len(batch) >= most:
+                    break
+        except DamagedError:
+            if not len(batch):
+                raise  # else what was read before it is returned first
         return batch
 
     def has_bytes_behind(self) -> bool:
         """Tell whether there is anything but zeros where the next record would begin."""
         return bool(bytes(memoryview(self.buffer)[self.offset :]).strip(b"\0"))
+
+    def _take(self, kind: int, body: bytes, batch: Batch) -> None:
+        if kind == KEYS:
+            self._define(body)
+        elif kind == SEALED:
+            self.is_sealed = True
+        elif self.offset <= self.start:
+            return
+        elif kind == POINTS:
+            _, number, nanoseconds, step = _POINTS.unpack_from(body)
+            time_ms = nanoseconds // NANOSECONDS_PER_MS
+            keys = self._sets[number]
+            values = struct.unpack_from(f"<{len(keys)}d", body, _POINTS.size)
+            for key, value in zip(keys, values, strict=True):
+                batch.points.append((key, value, time_ms, step))
+        elif kind == EVENT:
+            event = event_from_json(json.loads(body[_HEAD.size :]))
+            if event is not None:
+                batch.events.append(event)
 
     def _bodies(self) -> Iterator[tuple[int, bytes]]:
         buffer = self.buffer

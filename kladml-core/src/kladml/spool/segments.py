@@ -44,13 +44,6 @@ class Segment:
     path: Path | None
     descriptor: int | None = None
 
-    def sync(self) -> None:
-        """Bring what was recorded to the disk itself, so that it outlives a loss of power."""
-        if self.descriptor is not None:
-            os.fsync(self.descriptor)
-        elif self.path is not None:
-            self.buffer.flush()
-
     def close(self) -> None:
         """Let go of the file."""
         if isinstance(self.buffer, mmap.mmap):

@@ -53,7 +53,6 @@ class SpoolWriter:
         made_room: Called when a segment is full, before the next is made; it may wait.
 
     Attributes:
-        segments: Segments that were recorded to and not taken away by the reader, the current one last.
         lost: Records that found no place, on disk or in memory.
     """
 
@@ -73,14 +72,11 @@ class SpoolWriter:
         self._packers: dict[int, Callable[..., bytes]] = {}
         self._offset = 0
         self._number = 0
-        self._overflow: Segment | None = None
         self._is_open = True
         self._owner = os.getpid()
         self.lost = 0
-        self.segments: list[Segment] = []
-        segment = pool.make(first)
-        self.segments.append(segment)
-        self._use(segment)
+        self._in_memory: dict[int, Segment] = {}
+        self._use(pool.make(first))
         _forget_after_fork(self)
 
     def record(self, key: str, value: float, step: int | None = None, nanoseconds: int | None = None) -> None:
@@ -103,6 +99,9 @@ class SpoolWriter:
                 self._offset = offset + _PUT_POINT.size
             except (KeyError, struct.error, TypeError):
                 self.record_all({key: value}, step, nanoseconds)
+            except BaseException:  # a signal's, raised when the record was written and not counted yet
+                self._count_written()
+                raise
             else:
                 if self._descriptor is not None:
                     os.pwrite(self._descriptor, self._buffer[offset : self._offset], offset)
@@ -120,7 +119,11 @@ class SpoolWriter:
             try:
                 body = pack(number, nanoseconds or time_ns(), step or 0, *metrics.values())
             except (struct.error, TypeError, ValueError, OverflowError) as error:
-                raise _no_number(metrics, step) from error
+                whole = _whole(step)
+                if whole is None:
+                    raise _no_number(metrics, step) from error
+                self.record_all(metrics, whole, nanoseconds)
+                return
             record = body + CHECKSUM.pack(crc32(body, self._seed))
             offset = self._offset
             end = offset + len(record)
@@ -128,7 +131,7 @@ class SpoolWriter:
                 self._next_segment()
                 self.record_all(metrics, step, nanoseconds)
                 return
-            self._buffer[offset:end] = record
+            self._buffer[offset:end] = record  # no signal is handled between these two
             self._offset = end
             if self._descriptor is not None:
                 os.pwrite(self._descriptor, record, offset)
@@ -149,15 +152,38 @@ class SpoolWriter:
         with self._lock:
             if self._is_open and os.getpid() == self._owner:
                 self._append(lambda seed: encode(SEALED, b"", seed))
-            self._is_open = False
+                self._is_open = False
+                self._leave(self._segment)
+
+    def in_memory(self, number: int) -> Any:
+        """Return the bytes of a segment that lies in memory alone, or None if it lies on the disk."""
+        segment = self._in_memory.get(number)
+        return None if segment is None else segment.buffer
+
+    def segments_in_memory(self) -> list[int]:
+        """Return the numbers of the segments that lie in memory alone."""
+        return sorted(self._in_memory.copy())
+
+    def forget(self, number: int) -> None:
+        """Let go of a segment that lies in memory alone and was delivered."""
+        self._in_memory.pop(number, None)
 
     def _use(self, segment: Segment) -> None:
+        if segment.path is None:
+            self._in_memory[segment.number] = segment
         self._sets.clear()
         self._packers.clear()
+        self._segment = segment
         self._buffer = segment.buffer
         self._seed = segment.seed
         self._descriptor = segment.descriptor
         self._offset = HEADER.size
+
+    def _leave(self, segment: Segment) -> None:
+        """Take care that nothing more is written to a segment; whoever reads it opens it by itself."""
+        self._sets.clear()
+        self._buffer, self._descriptor = bytearray(), None
+        segment.close()
 
     def _define(self, keys: Any) -> int:
         """Record a set of keys and return its number."""
@@ -188,10 +214,11 @@ class SpoolWriter:
                 raise TrackerError(problem, next_step="record less at once")
             self._next_segment()
             data = encoded(self._seed)
-        self._buffer[self._offset : self._offset + len(data)] = data
-        if self._descriptor is not None:
-            os.pwrite(self._descriptor, data, self._offset)
+        offset = self._offset
+        self._buffer[offset : offset + len(data)] = data  # no signal is handled between these two
         self._offset += len(data)
+        if self._descriptor is not None:
+            os.pwrite(self._descriptor, data, offset)
 
     def _next_segment(self) -> None:
         if not self._is_open:
@@ -199,19 +226,25 @@ class SpoolWriter:
         seal = encode(SEALED, b"", self._seed)
         if self._offset + len(seal) <= len(self._buffer):
             self._append(lambda _: seal)
-        number = self.segments[-1].number + 1
-        if self._overflow is not None:
-            self.lost += _count(self._overflow)
-            self._overflow = None
+        full = self._segment
         self._made_room()
-        segment = self._pool.make(number)
-        if segment.path is None and sum(each.path is None for each in self.segments) >= MEMORY_SEGMENTS:
+        segment = self._pool.make(full.number + 1)
+        if segment.path is None and full.path is None and len(self._in_memory) >= MEMORY_SEGMENTS:
             if not self.lost:
                 log.warning("there is no place left for the records of this run, on disk or in memory: some are lost")
-            self._overflow = segment
-        else:
-            self.segments.append(segment)
+            self.lost += _count(self._in_memory.pop(full.number))
         self._use(segment)
+        if full.path is not None:
+            full.close()
+
+    def _count_written(self) -> None:
+        """Count a record that was written to its last byte."""
+        word = int.from_bytes(self._buffer[self._offset : self._offset + CHECKSUM.size], "little")
+        end = self._offset + (word & LARGEST_BODY)
+        if word and crc32(self._buffer[self._offset : end], self._seed) == int.from_bytes(
+            self._buffer[end : end + CHECKSUM.size], "little"
+        ):
+            self._offset = end + CHECKSUM.size
 
     def _closed(self) -> TrackerError:
         if os.getpid() != self._owner:
@@ -233,6 +266,11 @@ class SpoolWriter:
 
 def _count(segment: Segment) -> int:
     return len(SegmentReader(segment.buffer).read(len(segment.buffer)))
+
+
+def _whole(step: Any) -> int | None:
+    """Return a step that was counted with a float, such as 3.0."""
+    return int(step) if isinstance(step, float) and step.is_integer() else None
 
 
 def _no_number(metrics: Mapping[str, float], step: int | None) -> TrackerError:

@@ -1,0 +1,150 @@
+"""The folder of a spooled run: what it is, its segments, and how far they were delivered."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from kladml.files.whole import written_whole
+from kladml.interfaces import RUN_STATUSES
+from kladml.log import get_logger
+from kladml.spool.events import SpooledRun
+from kladml.spool.segments import segment_numbers, segment_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUN = "run.json"
+FILES = "files"
+POSITION = "position"
+
+_PLACE = struct.Struct("<QQB")
+_CHECKSUM = struct.Struct("<I")
+_STATUSES = ("", *RUN_STATUSES)
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place in a spool.
+
+    Attributes:
+        segment: Number of the segment, from 1.
+        offset: Bytes before the place in it.
+    """
+
+    segment: int = 1
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What of a spool is where it belongs.
+
+    Attributes:
+        position: Where the first record begins that is not, or that may not be.
+        status: The run's last status that is; empty if none is.
+        at_ms: When this was written down, in milliseconds since the epoch of Unix; 0 if never.
+    """
+
+    position: Position
+    status: str = ""
+    at_ms: int = 0
+
+
+class SpoolFolder:
+    """The folder of one run.
+
+    Args:
+        path: The folder, named like the run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def files(self) -> Path:
+        """The folder of the files that are to be kept with the run."""
+        return self.path / FILES
+
+    def read_run(self) -> SpooledRun | None:
+        """Return whose folder it is, or None if it is nobody's or nothing in it says so."""
+        try:
+            content: dict[str, Any] = json.loads((self.path / RUN).read_text(encoding="utf-8"))
+            known = {item.name for item in fields(SpooledRun)}
+            return SpooledRun(**{name: value for name, value in content.items() if name in known})
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            log.warning(f"{self.path / RUN} cannot be read, and what was recorded beside it stays there: {error}")
+            return None
+
+    def write_run(self, run: SpooledRun) -> None:
+        """Write down whose folder it is, whole or not at all.
+
+        Raises:
+            OSError: The disk refuses.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with written_whole(self.path / RUN) as temporary:
+            temporary.write_text(json.dumps(asdict(run), indent=1), encoding="utf-8")
+
+    def delivered(self) -> Delivered:
+        """Return what was delivered, as far as it was written down: delivering more than once changes nothing."""
+        try:
+            content = (self.path / POSITION).read_bytes()
+            at_ms = (self.path / POSITION).stat().st_mtime_ns // 1_000_000
+        except OSError:
+            content, at_ms = b"", 0
+        place, checksum = content[: _PLACE.size], content[_PLACE.size :]
+        if len(place) == _PLACE.size and checksum == _CHECKSUM.pack(crc32(place)):
+            segment, offset, status = _PLACE.unpack(place)
+            return Delivered(Position(segment, offset), _STATUSES[status], at_ms)
+        return Delivered(Position(min(self.numbers(), default=1)))
+
+    def save_delivered(self, position: Position, status: str) -> None:
+        """Write down what was delivered, in one write that a process cannot leave half done."""
+        place = _PLACE.pack(position.segment, position.offset, _STATUSES.index(status))
+        try:
+            descriptor = os.open(self.path / POSITION, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                os.write(descriptor, place + _CHECKSUM.pack(crc32(place)))
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            log.debug(f"{self.path / POSITION} cannot be written: {error}")
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the segments, in order."""
+        return segment_numbers(self.path)
+
+    def sync(self, first: int) -> None:
+        """Bring segments to the disk itself, so that they outlive a loss of power.
+
+        Args:
+            first: Number of the first that may not be there yet.
+        """
+        for number in self.numbers():
+            if number >= first:
+                descriptor = os.open(segment_path(self.path, number), os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+
+    def remove(self) -> None:
+        """Remove the folder with everything in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def spooled_runs(spool: Path) -> list[SpoolFolder]:
+    """Return the folders of a spool that belong to a run, the oldest first."""
+    folders = [SpoolFolder(path.parent) for path in spool.glob(f"*/{RUN}")]
+    runs = [(run.started_ms, run.run_id, folder) for folder in folders if (run := folder.read_run()) is not None]
+    return [folder for _, _, folder in sorted(runs, key=lambda entry: entry[:2])]
