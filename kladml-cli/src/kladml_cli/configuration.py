@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kladml.config import ResolvedConfig
-    from kladml.interfaces import Backend, CatalogInterface
+    from kladml.interfaces import Backend, CatalogInterface, TrackerInterface
     from kladml.plugins import PluginEntry
     from kladml.workspace import Workspace
 
@@ -126,6 +126,17 @@ class Configuration:
         catalog: CatalogInterface = selected[0].backend
         catalog.check()
         return catalog
+
+    def open_tracker(self, name: str) -> TrackerInterface:
+        """Return a tracker, selected or not, which the caller closes.
+
+        Raises:
+            PluginError: It cannot be used.
+            ConfigError: Its settings do not fit.
+        """
+        selector = BackendSelector(self.resolved, self.registry, self.workspace)
+        tracker: TrackerInterface = selector.select("tracker", name)[0].backend
+        return tracker
 
     def _settings(self, entry: PluginEntry, backend_class: type[Backend]) -> Iterator[ConfigEntry]:
         given = {row.key: row for row in self.resolved.settings(entry.kind, entry.name)}

@@ -102,7 +102,7 @@ class TrackerInterface(Backend):
     def set_experiment_tags(self, tags: Mapping[str, str]) -> None:
         """Label the experiment of the run; a tracker whose experiments have no tags leaves it."""
 
-    def log_dataset(self, name: str, digest: str, *, source: str, context: str) -> None:
+    def log_dataset(self, name: str, digest: str, source: str, context: str) -> None:
         """Record which data the run uses; a tracker that knows no data sets leaves it to the tags of the run.
 
         Args:
@@ -150,12 +150,13 @@ class TrackerInterface(Backend):
         """
         return []
 
-    def sync(self, run_id: str, progress: Callable[[int], None] = lambda _: None) -> int:
+    def sync(self, run_id: str, progress: Callable[[int], None] = lambda _: None, *, redirect: bool = False) -> int:
         """Deliver what waits of a run. Capability `sync`.
 
         Args:
             run_id: The run, one of `undelivered`.
             progress: Called with the number of records of each batch.
+            redirect: Whether to deliver it also if it was recorded for another destination.
 
         Returns:
             How many records were delivered.

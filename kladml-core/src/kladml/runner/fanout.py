@@ -11,6 +11,7 @@ from kladml.log import get_logger
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from kladml.interfaces import UndeliveredRun
     from kladml.runner.selection import Selected
 
 log = get_logger(__name__)
@@ -134,12 +135,26 @@ class FanOut:
                     self._note(member, "close", error)
 
     def warnings(self) -> list[str]:
-        """Return one sentence for each backend that was left out or failed."""
-        return [f"the run went on without it: {error}" for error in self._left_out] + [
-            f"{member}: {self._failures[id(member)]} calls failed, last: {self._last_error[id(member)]}"
-            for member in self.members
-            if self._failures[id(member)]
+        """Return one sentence for each backend that was left out, failed, or has not delivered everything."""
+        return [
+            *(f"the run went on without it: {error}" for error in self._left_out),
+            *(
+                f"{member}: {self._failures[id(member)]} calls failed, last: {self._last_error[id(member)]}"
+                for member in self.members
+                if self._failures[id(member)]
+            ),
+            *(f"{member}: {run}" for member in self.members for run in self._undelivered(member)),
         ]
+
+    def _undelivered(self, member: Selected) -> list[UndeliveredRun]:
+        """Return the run, if the tracker keeps some of it on this machine."""
+        if "sync" not in getattr(member.backend, "capabilities", ()):
+            return []
+        try:
+            return [run for run in member.backend.undelivered() if run.run_id == self._run_ids.get(id(member))]
+        except Exception as error:  # noqa: BLE001 - only a hint
+            self._note(member, "undelivered", error)
+            return []
 
     def _resume_run(self, member: Selected, run_id: str) -> bool:
         """Let a tracker go on with a run; tell whether it does."""

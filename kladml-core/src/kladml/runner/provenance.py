@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kladml.config import ResolvedConfig
-    from kladml.interfaces import RunAddress
+    from kladml.interfaces import ExperimentAddress, RunAddress
 
 _GIT_SECONDS = 5.0
 
@@ -44,6 +44,15 @@ def tags(
         "kladml.data_fingerprint": data_fingerprint or "unknown (the data is not in memory)",
         "kladml.seed": str(config.run.training.seed),
         "kladml.plugins": ", ".join(selected),
+    }
+
+
+def experiment_tags(experiment: ExperimentAddress) -> dict[str, str]:
+    """Return the tags of an experiment, which show where it stands on a tracker that has no hierarchy."""
+    return {
+        "kladml.project": experiment.project,
+        "kladml.family": experiment.family,
+        "kladml.experiment": experiment.experiment,
     }
 
 

@@ -13,7 +13,7 @@ from kladml.runner.artifacts import RunFiles
 from kladml.runner.configuration import parameters
 from kladml.runner.events import RunEvents
 from kladml.runner.identity import identity
-from kladml.runner.provenance import tags
+from kladml.runner.provenance import experiment_tags, tags
 from kladml.runner.registration import register, register_again
 from kladml.runner.run_lock import RunLock
 
@@ -77,6 +77,7 @@ class RunSession:
         self.identity = identity(
             str(self.address), self.run_id, config.run, prepared.loss, prepared.data_fingerprint
         )  # fmt: skip
+        self._fingerprint = prepared.data_fingerprint
         self._locks = locks
         log.info(f"run {self.address} with {', '.join(selected)}")
 
@@ -99,6 +100,8 @@ class RunSession:
         self.files.write_record(self.record)
         self._log_parameters()
         self._backends.trackers.call("set_tags", self.record.tags)
+        self._backends.trackers.call("set_experiment_tags", experiment_tags(self.address.experiment))
+        self._log_dataset()
         self.events.run_started()
 
     def context(self, *, allow_world_change: bool) -> RunContext:
@@ -183,6 +186,12 @@ class RunSession:
             changed = {key: value for key, value in now.items() if key not in new and str(before[key]) != str(value)}
             trackers.call("log_params", new, among=resumed)
             trackers.call("set_tags", {f"kladml.resumed.{k}": str(v) for k, v in changed.items()}, among=resumed)
+
+    def _log_dataset(self) -> None:
+        """Tell trackers which data a new run uses; of one that goes on they know it."""
+        if self._fingerprint is not None and not self.goes_on:
+            name = self.config.run.data.train or "training data"
+            self._backends.trackers.call("log_dataset", name, self._fingerprint, name, "training")
 
     def _tags_of_resuming(self) -> dict[str, str]:
         if self._point is None:

@@ -51,6 +51,7 @@ class DrainThread:
 
     Attributes:
         failure: What keeps records from being delivered; None while they are.
+        was_told: Whether the user was warned of a failure.
     """
 
     def __init__(self, drain: Drain, folder: SpoolFolder, on_end: Callable[[bool], None]) -> None:
@@ -64,7 +65,7 @@ class DrainThread:
         self._deadline: float | None = None
         self._is_to_sync = False
         self._pause = _FIRST_PAUSE
-        self._was_told = False
+        self.was_told = False
         self._thread = threading.Thread(target=self._work, name="kladml-spool", daemon=True)
         self.failure: Failure | None = None
 
@@ -171,8 +172,8 @@ class DrainThread:
                 problem, text = error.problem, str(error)
             since = time.time() if self.failure is None else self.failure.since
             self.failure = Failure(problem, since)
-            if not self._was_told:
-                self._was_told = True
+            if not self.was_told:
+                self.was_told = True
                 log.warning(f"{text} (the run goes on, and what it records is kept in {self._folder.path})")
             return None
         if self.failure is not None:

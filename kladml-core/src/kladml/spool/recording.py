@@ -88,6 +88,11 @@ class Recording:
         """What keeps records from being delivered; None while they are."""
         return self._thread.failure
 
+    @property
+    def was_told(self) -> bool:
+        """Whether the user was warned that something keeps records from being delivered."""
+        return self._thread.was_told
+
     def deliver_first(self) -> None:
         """Make the run known where it belongs before anything is recorded, if that is possible now.
 

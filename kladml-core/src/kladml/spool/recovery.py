@@ -22,17 +22,17 @@ _GOING_ON = ("", "RUNNING")
 log = get_logger(__name__)
 
 
-def left_behind(spool: Path, destination: str) -> list[SpoolFolder]:
+def left_behind(spool: Path, destination: str | None = None) -> list[SpoolFolder]:
     """Return the folders of a spool whose process is no more, or has given up delivering, the oldest first.
 
     Args:
         spool: The tracker's spool.
-        destination: Only runs that belong there.
+        destination: Only runs that belong there; all by default.
     """
     found = []
     for folder in spooled_runs(spool):
         run = folder.read_run()
-        if run is not None and run.destination == destination:
+        if run is not None and destination in (None, run.destination):
             with _held(folder) as is_held:
                 if is_held:
                     found.append(folder)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from kladml.interfaces import UndeliveredRun
     from kladml.spool.events import Event, MetricPoint, Sink, SpooledRun
+    from kladml.spool.folder import SpoolFolder
 
 log = get_logger(__name__)
 
@@ -143,7 +144,7 @@ class SpooledTracker(TrackerInterface):
         """Label the experiment of the run."""
         self._write(ExperimentTags(self._texts("tag", tags, LONGEST_TAG)))
 
-    def log_dataset(self, name: str, digest: str, *, source: str, context: str) -> None:
+    def log_dataset(self, name: str, digest: str, source: str, context: str) -> None:
         """Record which data the run uses, as an input of the run."""
         data = DatasetInput(name, digest[:36], "local", json.dumps({"uri": source}), context=context)
         self._write(data)
@@ -191,7 +192,8 @@ class SpooledTracker(TrackerInterface):
             reason = failure.problem if failure is not None else "more than could be delivered in time"
             since = None if failure is None else datetime.fromtimestamp(failure.since, UTC)
             self._last = undelivered_run(recording.run, left, reason, since)
-            log.warning(f"run '{recording.run_id}': {self._last}")
+            if not recording.was_told:
+                log.warning(f"run '{recording.run_id}': {self._last}")
 
     def close(self) -> None:
         """Deliver what was recorded, as far as that is quick.
@@ -204,28 +206,44 @@ class SpooledTracker(TrackerInterface):
             recording.let_go(self.patience)
 
     def undelivered(self) -> list[UndeliveredRun]:
-        """Return the runs of which something waits on this machine."""
+        """Return the runs of which something waits on this machine, wherever it belongs."""
         last = [] if self._last is None else [self._last]
-        found = [run for run in last if (self._spool / run.run_id).exists()]
-        for folder in left_behind(self._spool, self._destination):
+        found = {run.run_id: run for run in last if (self._spool / run.run_id).exists()}
+        for folder in left_behind(self._spool):
             run = folder.read_run()
-            if run is not None and run.run_id not in [each.run_id for each in found]:
-                found.append(undelivered_run(run, count_left(folder)))
-        return found
+            if run is not None and run.run_id not in found:
+                found[run.run_id] = undelivered_run(run, count_left(folder))
+        return list(found.values())
 
-    def sync(self, run_id: str, progress: Callable[[int], None] = lambda _: None) -> int:
+    def sync(self, run_id: str, progress: Callable[[int], None] = lambda _: None, *, redirect: bool = False) -> int:
         """Deliver what waits of a run; a run whose process died is marked as killed.
 
+        Args:
+            run_id: The run, one of `undelivered`.
+            progress: Called with the number of records of each batch.
+            redirect: Whether to deliver it here though it was recorded for another destination, such as the address
+                that a server had before.
+
         Raises:
-            TrackerError: It cannot be delivered now, or another process records it.
+            TrackerError: It cannot be delivered now, another process records it, or it belongs elsewhere.
         """
-        for folder in left_behind(self._spool, self._destination):
-            if folder.path.name == run_id:
+        for folder in left_behind(self._spool):
+            run = folder.read_run()
+            if run is not None and run.run_id == run_id:
+                if run.destination != self._destination:
+                    self._redirect(folder, run, is_wanted=redirect)
                 count = deliver(folder, self._make_sink(), progress=progress)
                 if count is not None:
                     return count
         problem = f"nothing waits of run '{run_id}', or another process records it"
         raise TrackerError(problem, owner=self.owner)
+
+    def _redirect(self, folder: SpoolFolder, run: SpooledRun, *, is_wanted: bool) -> None:
+        if not is_wanted:
+            problem = f"run '{run.run_id}' was recorded for {run.destination}, and this tracker is {self._destination}"
+            step = "configure that address, or redirect it (kladml sync --redirect)"
+            raise TrackerError(problem, owner=self.owner, next_step=step)
+        folder.write_run(replace(run, destination=self._destination))
 
     def _begin(self, run: SpooledRun) -> str:
         """Begin to record a run, or go on, and return its identifier."""
