@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,7 @@ from kladml_cli.options import global_options
 from kladml_cli.settings_options import configuration_options, entries_of, json_option, workspace_option
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from kladml.interfaces import TrackerInterface, UndeliveredRun
@@ -23,7 +25,7 @@ Examples:
 \b
   kladml sync
   kladml sync --list
-  kladml sync --tracker mlflow --set tracker.mlflow.tracking_uri=http://127.0.0.1:5000
+  kladml sync --tracker mlflow --redirect
   kladml sync --json
 
 A run whose process was killed is marked KILLED. What cannot be delivered is kept, and the exit status is then 5.
@@ -111,16 +113,22 @@ def _row(tracker: str, run: UndeliveredRun, state: str = _WAITS, problem: str | 
 def _delivered(tracker: TrackerInterface, name: str, run: UndeliveredRun, *, redirect: bool) -> _Row:
     from kladml.errors import TrackerError
 
-    shown = run.run_name or run.run_id
-    bar: Any = click.progressbar(
-        length=max(run.events, 1), label=f"{name}: {shown}", file=sys.stderr, hidden=not sys.stderr.isatty()
-    )
     try:
-        with bar:
-            tracker.sync(run.run_id, bar.update, redirect=redirect)
+        with _progress(f"{name}: {run.run_name or run.run_id}", run.events) as progress:
+            tracker.sync(run.run_id, progress, redirect=redirect)
     except TrackerError as error:
         return _row(name, run, problem=error.problem)
     return _row(name, run, _DELIVERED)
+
+
+@contextmanager
+def _progress(label: str, length: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on a terminal, and nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with click.progressbar(length=max(length, 1), label=label, file=sys.stderr) as bar:
+        yield bar.update
 
 
 def _print(rows: list[_Row]) -> None:
