@@ -22,6 +22,7 @@ POLL_SECONDS = 0.5
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
 _PAUSE_AT_THE_END = 0.25
+_LONGEST_FAILURE_AT_THE_END = 5.0
 _FEW = 4
 """A batch that is less than this part of what the sink takes is worth waiting for more."""
 
@@ -101,7 +102,7 @@ class DrainThread:
         """After the last record, wait until everything is delivered, and end.
 
         Args:
-            seconds: How long at most, and how long a sink may have failed to be tried more than once.
+            seconds: How long at most; a sink that has failed for more than a few seconds is tried once.
 
         Returns:
             Whether everything is delivered.
@@ -133,10 +134,11 @@ class DrainThread:
         self._on_end(is_done)
 
     def _is_late(self) -> bool:
-        """Tell whether the run has ended and its sink has had its time, or has failed for longer than that."""
+        """Tell whether the run has ended and its sink has had its time, or has failed for long."""
         if self._deadline is None:
             return False
-        has_failed_long = self.failure is not None and time.time() - self.failure.since > self._patience
+        longest = min(self._patience, _LONGEST_FAILURE_AT_THE_END)
+        has_failed_long = self.failure is not None and time.time() - self.failure.since > longest
         return has_failed_long or time.monotonic() >= self._deadline
 
     def _rest_after_failure(self) -> None:
