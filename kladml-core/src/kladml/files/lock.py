@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -50,16 +51,8 @@ class FolderLock:
         # Looked at first: opening and closing the file would let go of the lock that this process has.
         if self._holder().get("process") == _own_name():
             raise HeldError(self._who())
-        self._lock.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            _lock(descriptor)
-        except (BlockingIOError, PermissionError):
-            os.close(descriptor)
-            raise HeldError(self._who()) from None
-        except OSError:
-            os.close(descriptor)
-            raise
+        while (descriptor := self._locked()) is None:
+            pass
         self._descriptor = descriptor
         with written_whole(self._note) as temporary:
             note = {
@@ -73,9 +66,29 @@ class FolderLock:
     def let_go(self) -> None:
         """Let go of the lock; harmless if it was not taken."""
         if self._descriptor is not None:
-            self._note.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._note.unlink()
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _locked(self) -> int | None:
+        """Lock the file and return it open; None if whoever had it removed it meanwhile, with its folder."""
+        self._lock.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(descriptor)
+            if os.path.samestat(os.fstat(descriptor), self._lock.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except (BlockingIOError, PermissionError):
+            os.close(descriptor)
+            raise HeldError(self._who()) from None
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return None
 
     def _holder(self) -> dict[str, object]:
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kladml.errors import TrackerError
 from kladml.log import get_logger
+from kladml.spool.forks import call_in_forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,12 +61,14 @@ class DrainThread:
         self._folder = folder
         self._on_end = on_end
         self._changed = threading.Condition()
+        call_in_forks(self._forget)
         self._asked = 0
         self._answered = 0
         self._patience = 0.0
         self._deadline: float | None = None
         self._is_to_sync = False
         self._pause = _FIRST_PAUSE
+        self._is_done = False
         self.was_told = False
         self._thread = threading.Thread(target=self._work, name="kladml-spool", daemon=True)
         self.failure: Failure | None = None
@@ -112,11 +115,14 @@ class DrainThread:
             self._deadline = time.monotonic() + seconds
             self._changed.notify_all()
         self._thread.join(seconds)
-        return not self._thread.is_alive() and self.failure is None
+        return not self._thread.is_alive() and self._is_done
+
+    def _forget(self) -> None:
+        """After a fork, which takes no thread along, wait for none: another thread may have held the lock for good."""
+        self._changed = threading.Condition()
 
     def _work(self) -> None:
-        is_done = False
-        while not is_done and not self._is_late():
+        while not self._is_done and not self._is_late():
             with self._changed:
                 asked, is_ending = self._asked, self._deadline is not None
             count = self._step()
@@ -126,12 +132,15 @@ class DrainThread:
                 with self._changed:
                     self._answered = asked
                     self._changed.notify_all()
-                is_done = is_ending
+                self._is_done = is_ending
                 self._rest(POLL_SECONDS)
             elif count * _FEW < self._drain.batch_size:
                 self._rest(POLL_SECONDS)
-        self._drain.close()
-        self._on_end(is_done)
+        try:
+            self._drain.close()
+        except Exception as error:  # noqa: BLE001 - what a sink raises must not keep the folder locked
+            log.debug(f"{type(error).__name__}: {error}")
+        self._on_end(self._is_done)
 
     def _is_late(self) -> bool:
         """Tell whether the run has ended and its sink has had its time, or has failed for long."""

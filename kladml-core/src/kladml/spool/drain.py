@@ -109,7 +109,10 @@ class Drain:
     def _begin(self) -> None:
         run = self._sink.begin(self.run)
         if run != self.run:
-            self._folder.write_run(run)
+            try:
+                self._folder.write_run(run)
+            except OSError as error:  # a full disk: delivering makes room, and a sink may begin more than once
+                log.debug(f"{self._folder.path} cannot be written: {error}")
             self.run = run
         self._has_begun = True
 
@@ -132,7 +135,7 @@ class Drain:
 
 def count_left(folder: SpoolFolder, writer: SpoolWriter | None = None) -> int:
     """Return how many records of a run were not delivered."""
-    reader = SpoolReader(folder, folder.delivered().position, writer)
+    reader = SpoolReader(folder, folder.delivered().position, writer, is_counting=True)
     count = 0
     while batch := len(reader.read(100_000)):
         count += batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import struct
 from dataclasses import asdict, dataclass, fields
@@ -23,6 +24,7 @@ RUN = "run.json"
 FILES = "files"
 POSITION = "position"
 
+_GONE = ".gone"
 _PLACE = struct.Struct("<QQB")
 _CHECKSUM = struct.Struct("<I")
 _STATUSES = ("", *RUN_STATUSES)
@@ -139,12 +141,19 @@ class SpoolFolder:
                     os.close(descriptor)
 
     def remove(self) -> None:
-        """Remove the folder with everything in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove the folder with everything in it, at once for everybody who looks for it."""
+        gone = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}{_GONE}")
+        try:
+            self.path.rename(gone)
+        except OSError:  # somebody has a file of it open, where that matters
+            gone = self.path
+        for path in (gone, *self.path.parent.glob(f".*{_GONE}")):  # others as well, whose removal was cut short
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def spooled_runs(spool: Path) -> list[SpoolFolder]:
     """Return the folders of a spool that belong to a run, the oldest first."""
-    folders = [SpoolFolder(path.parent) for path in spool.glob(f"*/{RUN}")]
+    paths = [path.parent for path in spool.glob(f"*/{RUN}") if not path.parent.name.endswith(_GONE)]
+    folders = [SpoolFolder(path) for path in paths]
     runs = [(run.started_ms, run.run_id, folder) for folder in folders if (run := folder.read_run()) is not None]
     return [folder for _, _, folder in sorted(runs, key=lambda entry: entry[:2])]

@@ -32,15 +32,19 @@ class SpoolReader:
         start: Where to begin.
         writer: Who records to it in this process; None if nobody does any more, so that what ends in the middle of a
             record is damaged.
+        is_counting: Whether to leave everything as it is, and say nothing: whoever delivers comes later.
 
     Attributes:
         position: Where the next record begins.
         left: Numbers of segments that were read to their end, for the caller to take away and forget.
     """
 
-    def __init__(self, folder: SpoolFolder, start: Position, writer: SpoolWriter | None = None) -> None:
+    def __init__(
+        self, folder: SpoolFolder, start: Position, writer: SpoolWriter | None = None, *, is_counting: bool = False
+    ) -> None:
         self._folder = folder
         self._writer = writer
+        self._is_counting = is_counting
         self._segment: SegmentReader | None = None
         self._mapped: mmap.mmap | None = None
         self._is_damaged = False
@@ -82,8 +86,6 @@ class SpoolReader:
         segment = self._segment
         if segment is None or self._is_damaged:
             return Batch()
-        if isinstance(segment.buffer, bytes):  # a file system that maps nothing: the file as it was a moment ago
-            segment.buffer = segment_path(self._folder.path, self.position.segment).read_bytes()
         try:
             batch = segment.read(most)
         except DamagedError as damage:
@@ -94,7 +96,12 @@ class SpoolReader:
 
     def _open(self, number: int) -> bool:
         """Open a segment, and tell whether there is one of that number."""
-        buffer: Any = self._writer.in_memory(number) if self._writer is not None else None
+        buffer: Any = None
+        if self._writer is not None:
+            # In this order: what is in neither place when it is asked for is whole in its file.
+            buffer = self._writer.not_mapped(number)
+            memory = self._writer.in_memory(number)
+            buffer = buffer if memory is None else memory
         if buffer is None:
             try:
                 descriptor = os.open(segment_path(self._folder.path, number), os.O_RDONLY)
@@ -131,6 +138,8 @@ class SpoolReader:
 
     def _set_aside(self, offset: int) -> None:
         self._is_damaged = True
+        if self._is_counting:
+            return
         path = segment_path(self._folder.path, self.position.segment)
         aside = self._folder.path.parent / f"{self._folder.path.name}-{path.name}{_DAMAGED}"
         try:

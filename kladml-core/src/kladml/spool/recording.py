@@ -50,7 +50,7 @@ class Recording:
         writer: Takes the records.
 
     Raises:
-        TrackerError: Another process records this run.
+        TrackerError: Another process records this run, or what was left of it belongs elsewhere.
     """
 
     def __init__(
@@ -72,7 +72,8 @@ class Recording:
         run = self._written_down(run)
         self._backpressure = backpressure
         self._pool = SegmentPool(self.folder.path, segment_bytes)
-        first = max(self.folder.numbers(), default=0) + 1
+        delivered = self.folder.delivered().position  # its segment may be gone, and its number is not given again
+        first = max([*self.folder.numbers(), delivered.segment if delivered.offset else 0]) + 1
         self._is_old, self._is_to_stay = first > 1, False
         self.writer = SpoolWriter(self._pool, check_key=check_key, first=first, made_room=self._wait_for_room)
         self._drain = Drain(self.folder, run, sink, writer=self.writer, take_back=self._take_back)
@@ -106,8 +107,8 @@ class Recording:
             self._drain.close()
             self._on_end(is_done=not self._is_old)
             raise
-        except TrackerError as error:  # tried again in the background
-            log.debug(str(error))
+        except Exception as error:  # noqa: BLE001 - tried again in the background, which tells the user
+            log.debug(f"{type(error).__name__}: {error}")
 
     def start(self) -> None:
         """Begin to deliver in the background."""
@@ -174,6 +175,11 @@ class Recording:
     def _written_down(self, run: SpooledRun) -> SpooledRun:
         """Return the run as an earlier process knew it, or write it down."""
         known = self.folder.read_run()
+        if known is not None and known.destination != run.destination:
+            self._lock.let_go()
+            problem = f"run '{run.run_id}' was recorded for {known.destination}, and this tracker is {run.destination}"
+            step = "configure that address, or redirect what waits (kladml sync --redirect)"
+            raise TrackerError(problem, owner=self._owner, next_step=step)
         if known is not None:
             return known
         try:
@@ -195,10 +201,10 @@ class Recording:
             time.sleep(_WAIT)
 
     def _take_back(self, number: int) -> None:
-        if self.writer.in_memory(number) is not None:
-            self.writer.forget(number)
-        else:
-            self._pool.take_back(segment_path(self.folder.path, number))
+        self.writer.forget(number)
+        path = segment_path(self.folder.path, number)
+        if path.exists():
+            self._pool.take_back(path)
 
     def _on_end(self, is_done: bool) -> None:  # noqa: FBT001 - a callback
         self._pool.close()

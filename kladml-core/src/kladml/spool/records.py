@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 KEYS, POINTS, EVENT, SEALED = 1, 2, 3, 4
 """Kinds of records; `SEALED` is a segment's last one."""
 
-HEADER = struct.Struct("<8sQII")
-"""Magic, number of the segment, seed, checksum of the three."""
+HEADER = struct.Struct("<8sQIII")
+"""Magic, number of the segment, seed, size of the segment, checksum of the four."""
 
 MAGIC = b"KLADSPL1"
 CHECKSUM = struct.Struct("<I")
@@ -50,10 +50,10 @@ class DamagedError(Exception):
         self.offset = offset
 
 
-def segment_header(number: int, seed: int) -> bytes:
+def segment_header(number: int, seed: int, size: int) -> bytes:
     """Return the first bytes of a segment."""
-    checksum = crc32(struct.pack("<8sQI", MAGIC, number, seed))
-    return HEADER.pack(MAGIC, number, seed, checksum)
+    checksum = crc32(struct.pack("<8sQII", MAGIC, number, seed, size))
+    return HEADER.pack(MAGIC, number, seed, size, checksum)
 
 
 def head(kind: int, size: int) -> int:
@@ -95,6 +95,7 @@ class SegmentReader:
     offset: int = 0
     is_sealed: bool = False
     _seed: int = 0
+    _size: int = 0
     _sets: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def read(self, most: int) -> Batch:
@@ -155,14 +156,16 @@ class SegmentReader:
                 raise DamagedError(offset)
             self.offset = end + CHECKSUM.size
             yield word >> 24, body
+        if not self.is_sealed and limit < self._size:
+            raise DamagedError(self.offset)  # the file was cut
 
     def _read_header(self) -> None:
         if len(self.buffer) < HEADER.size:
             raise DamagedError(0)
-        magic, number, seed, _ = HEADER.unpack_from(self.buffer)
-        if magic != MAGIC or segment_header(number, seed) != bytes(self.buffer[: HEADER.size]):
+        magic, number, seed, size, _ = HEADER.unpack_from(self.buffer)
+        if magic != MAGIC or segment_header(number, seed, size) != bytes(self.buffer[: HEADER.size]):
             raise DamagedError(0)
-        self._seed, self.offset = seed, HEADER.size
+        self._seed, self._size, self.offset = seed, size, HEADER.size
 
     def _define(self, body: bytes) -> None:
         (number,) = _HEAD.unpack_from(body, _HEAD.size)

@@ -79,7 +79,9 @@ def _held(folder: SpoolFolder) -> Iterator[bool]:
     if folder.read_run() is not None:
         try:
             lock.take()
-            is_held = folder.read_run() is not None  # else it was just removed
+            is_held = folder.read_run() is not None
+            if not is_held:  # it was removed a moment ago, and only the lock's folder was made again
+                folder.remove()
         except HeldError:
             pass
         except OSError as error:

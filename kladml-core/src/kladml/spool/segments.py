@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kladml.log import get_logger
-from kladml.spool.records import segment_header
+from kladml.spool.records import HEADER, segment_header
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,7 @@ MEMORY_SEGMENTS = 8
 
 _SPARES = 2
 _SUFFIX = ".seg"
+_CLOSED_ELSEWHERE = getattr(os, "O_CLOEXEC", 0)  # programs that this process starts do not get the file
 
 log = get_logger(__name__)
 
@@ -36,6 +38,7 @@ class Segment:
         buffer: Its bytes.
         path: Its file; None if it lies in memory alone.
         descriptor: The file to write to besides the buffer, where it could not be mapped; else None.
+        copied: How many bytes it has.
     """
 
     number: int
@@ -43,6 +46,18 @@ class Segment:
     buffer: Any
     path: Path | None
     descriptor: int | None = None
+    copied: int = 0
+
+    def copy(self, end: int) -> None:
+        """Write what was recorded up to an offset to the file, where it could not be mapped.
+
+        Raises:
+            OSError: The file takes nothing more.
+        """
+        while self.descriptor is not None and self.copied < end:
+            start = self.copied
+            written = os.pwrite(self.descriptor, self.buffer[start:end], start)
+            self.copied = max(self.copied, start + written)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -80,30 +95,34 @@ class SegmentPool:
         self._size = size
         self._spares: list[Path] = []
         self._lock = threading.Lock()
+        with contextlib.suppress(OSError):
+            for spare in folder.glob("*.spare-*"):  # of a process that was killed
+                spare.unlink()
         self._was_refused = False
 
     def make(self, number: int) -> Segment:
         """Return a new segment: in a file, or in memory where the disk takes none, which is said once."""
         seed = secrets.randbits(32)
-        path = segment_path(self._folder, number)
         try:
-            segment = self._in_file(path, number, seed)
+            return self._in_file(number, seed)
         except OSError as error:
-            if not self._was_refused:
-                self._was_refused = True
-                reason = error.strerror or str(error)
-                log.warning(
-                    f"{self._folder} takes no more records ({reason}); they are kept in memory until they are "
-                    "delivered, and are lost if this process is killed before"
-                )
-            segment = Segment(number, seed, bytearray(self._size), None)
-        _write(segment, 0, segment_header(number, seed))
-        return segment
+            self.say_refused(error)
+            return Segment(number, seed, self._buffer(number, seed), None)
+
+    def say_refused(self, error: OSError) -> None:
+        """Tell the user, once, that the disk takes no records."""
+        if not self._was_refused:
+            self._was_refused = True
+            reason = error.strerror or str(error)
+            log.warning(
+                f"{self._folder} takes no more records ({reason}); they are kept in memory until they are "
+                "delivered, and are lost if this process is killed before"
+            )
 
     def take_back(self, path: Path) -> None:
         """Use a delivered segment's space again, or give it back to the disk."""
         with self._lock:
-            spare = path.with_suffix(f".spare-{secrets.token_hex(4)}")
+            spare = _spare(path)
             try:
                 if len(self._spares) < _SPARES:
                     path.rename(spare)
@@ -119,26 +138,40 @@ class SegmentPool:
         """Give the space of unused segments back."""
         with self._lock:
             for spare in self._spares:
-                spare.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    spare.unlink()
             self._spares.clear()
 
-    def _in_file(self, path: Path, number: int, seed: int) -> Segment:
+    def _in_file(self, number: int, seed: int) -> Segment:
+        path = segment_path(self._folder, number)
         with self._lock:
-            spare = self._spares.pop() if self._spares else None
-        if spare is not None:
-            spare.replace(path)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            draft = self._spares.pop() if self._spares else _spare(path)
         try:
-            _reserve(descriptor, self._size)
+            descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | _CLOSED_ELSEWHERE, 0o600)
             try:
-                return Segment(number, seed, mmap.mmap(descriptor, self._size), path)
-            except OSError:  # a file system that maps nothing: written call by call
-                return Segment(number, seed, bytearray(self._size), path, os.dup(descriptor))
+                _reserve(descriptor, self._size)
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                os.write(descriptor, segment_header(number, seed, self._size))
+            finally:
+                os.close(descriptor)
+            draft.replace(path)  # with its header already, as somebody may read it from now on
         except OSError:
-            path.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
             raise
+        descriptor = os.open(path, os.O_RDWR | _CLOSED_ELSEWHERE)
+        try:
+            return Segment(number, seed, mmap.mmap(descriptor, self._size), path)
+        except OSError:  # a file system that maps nothing: written call by call
+            return Segment(number, seed, self._buffer(number, seed), path, os.dup(descriptor), HEADER.size)
         finally:
             os.close(descriptor)
+
+    def _buffer(self, number: int, seed: int) -> bytearray:
+        return bytearray(segment_header(number, seed, self._size).ljust(self._size, b"\0"))
+
+
+def _spare(path: Path) -> Path:
+    return path.with_suffix(f".spare-{secrets.token_hex(4)}")
 
 
 def _reserve(descriptor: int, size: int) -> None:
@@ -152,10 +185,4 @@ def _reserve(descriptor: int, size: int) -> None:
             return
     if os.fstat(descriptor).st_size < size:
         for start in range(0, size, 1 << 20):
-            os.pwrite(descriptor, bytes(min(1 << 20, size - start)), start)
-
-
-def _write(segment: Segment, offset: int, data: bytes) -> None:
-    segment.buffer[offset : offset + len(data)] = data
-    if segment.descriptor is not None:
-        os.pwrite(segment.descriptor, data, offset)
+            os.write(descriptor, bytes(min(1 << 20, size - start)))

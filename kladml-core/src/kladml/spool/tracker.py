@@ -15,7 +15,7 @@ from kladml.interfaces import RUN_STATUSES, TrackerInterface
 from kladml.log import get_logger
 from kladml.spool.drain import count_left
 from kladml.spool.events import Artifact, DatasetInput, ExperimentTags, Params, Status, Tags
-from kladml.spool.limits import LONGEST_PARAM, LONGEST_TAG, check_names, shown
+from kladml.spool.limits import LONGEST_PARAM, LONGEST_TAG, check_names, check_run, shown
 from kladml.spool.recording import Recording
 from kladml.spool.recovery import deliver, left_behind
 from kladml.spool.runs import new_run, undelivered_run
@@ -252,6 +252,7 @@ class SpooledTracker(TrackerInterface):
         return run.run_id
 
     def _open(self, run: SpooledRun) -> Recording:
+        check_run(run, self.owner)  # before a folder is named like it
         recording = Recording(
             self._spool,
             run,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
-import weakref
+from functools import partial
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -13,6 +13,7 @@ from zlib import crc32
 from kladml.errors import TrackerError
 from kladml.log import get_logger
 from kladml.spool.events import event_to_json
+from kladml.spool.forks import call_in_forks, closed
 from kladml.spool.records import (
     CHECKSUM,
     HEADER,
@@ -27,6 +28,7 @@ from kladml.spool.records import (
     head,
 )
 from kladml.spool.segments import MEMORY_SEGMENTS, Segment, SegmentPool
+from kladml.spool.values import check_text, no_number, whole_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,8 +36,10 @@ if TYPE_CHECKING:
     from kladml.spool.events import Event, MetricPoint
 
 _POINT = struct.Struct("<IIqqd")
-_PUT_POINT = struct.Struct(f"<{_POINT.size}sI")
 _POINT_HEAD = head(POINTS, _POINT.size)
+_RECORD = struct.Struct(f"<{_POINT.size}sI")
+_RECORD_SIZE = _RECORD.size
+_pack_point = partial(_POINT.pack, _POINT_HEAD)
 
 log = get_logger(__name__)
 
@@ -43,8 +47,8 @@ log = get_logger(__name__)
 class SpoolWriter:
     """Appends the records of one run to segments.
 
-    Threads may record at the same time. A process that was forked from the one that made the writer, such as a worker
-    of a data loader, cannot record, and does not disturb it.
+    Threads may record at the same time, and so may the handler of a signal that arrives meanwhile. A process that was
+    forked from the one that made the writer, such as a worker of a data loader, cannot record, and does not disturb it.
 
     Args:
         pool: Where segments come from.
@@ -68,16 +72,19 @@ class SpoolWriter:
         self._check_key = check_key
         self._made_room = made_room
         self._lock = threading.RLock()
-        self._sets: dict[Any, int] = {}
-        self._packers: dict[int, Callable[..., bytes]] = {}
-        self._offset = 0
-        self._number = 0
+        self._sets: dict[str, int] = {}
+        self._sets_of_many: dict[tuple[str, ...], tuple[int, Callable[..., bytes]]] = {}
+        self._defined = 0
+        self._made = first
         self._is_open = True
         self._owner = os.getpid()
-        self.lost = 0
         self._in_memory: dict[int, Segment] = {}
-        self._use(pool.make(first))
-        _forget_after_fork(self)
+        self._segment: Segment | None = None
+        self._offset = self._limit = 0
+        self._descriptor: int | None = None
+        self.lost = 0
+        self._use(pool.make(first), None)
+        call_in_forks(self._forget)
 
     def record(self, key: str, value: float, step: int | None = None, nanoseconds: int | None = None) -> None:
         """Record one metric.
@@ -93,48 +100,46 @@ class SpoolWriter:
         """
         with self._lock:
             try:
-                body = _POINT.pack(_POINT_HEAD, self._sets[key], nanoseconds or time_ns(), step or 0, value)
-                offset = self._offset
-                _PUT_POINT.pack_into(self._buffer, offset, body, crc32(body, self._seed))
-                self._offset = offset + _PUT_POINT.size
+                seed = self._seed
+                at = time_ns() if nanoseconds is None else nanoseconds
+                body = _POINT.pack(_POINT_HEAD, self._sets[key], at, step or 0, value)
+                record = _RECORD.pack(body, crc32(body, seed))
             except (KeyError, struct.error, TypeError):
                 self.record_all({key: value}, step, nanoseconds)
-            except BaseException:  # a signal's, raised when the record was written and not counted yet
-                self._count_written()
-                raise
-            else:
+                return
+            offset = self._offset  # from here on as in `_put`
+            end = offset + _RECORD_SIZE
+            if seed == self._seed and end <= self._limit:
+                self._buffer[offset:end] = record
+                self._offset = end
                 if self._descriptor is not None:
-                    os.pwrite(self._descriptor, self._buffer[offset : self._offset], offset)
+                    self._copy()
+            else:
+                self.record_all({key: value}, step, at)
 
     def record_all(self, metrics: Mapping[str, float], step: int | None = None, nanoseconds: int | None = None) -> None:
         """Record several metrics of one step; arguments and errors are those of `record`."""
-        keys: Any = tuple(metrics)
-        if len(keys) == 1:
-            (keys,) = keys
+        keys = tuple(metrics)
+        at = time_ns() if nanoseconds is None else nanoseconds
         with self._lock:
-            number = self._sets.get(keys)
-            if number is None:
-                number = self._define(keys)
-            pack = self._packers[number]
-            try:
-                body = pack(number, nanoseconds or time_ns(), step or 0, *metrics.values())
-            except (struct.error, TypeError, ValueError, OverflowError) as error:
-                whole = _whole(step)
-                if whole is None:
-                    raise _no_number(metrics, step) from error
-                self.record_all(metrics, whole, nanoseconds)
-                return
-            record = body + CHECKSUM.pack(crc32(body, self._seed))
-            offset = self._offset
-            end = offset + len(record)
-            if end > len(self._buffer):
-                self._next_segment()
-                self.record_all(metrics, step, nanoseconds)
-                return
-            self._buffer[offset:end] = record  # no signal is handled between these two
-            self._offset = end
-            if self._descriptor is not None:
-                os.pwrite(self._descriptor, record, offset)
+            while True:
+                segment = self._current()
+                number = self._sets.get(keys[0]) if len(keys) == 1 else None
+                found = self._sets_of_many.get(keys) if number is None else (number, _pack_point)
+                if found is None:
+                    self._define(keys)
+                    continue
+                number, pack = found
+                try:
+                    body = pack(number, at, step or 0, *metrics.values())
+                except (struct.error, TypeError, ValueError, OverflowError) as error:
+                    step, is_whole = whole_step(step)
+                    if not is_whole:
+                        raise no_number(metrics, step, at) from error
+                    continue
+                if self._put(segment, body + CHECKSUM.pack(crc32(body, segment.seed))):
+                    return
+                self._next_segment(segment)
 
     def record_points(self, points: Iterable[MetricPoint]) -> None:
         """Record metrics with times of their own, such as those of another run."""
@@ -151,14 +156,22 @@ class SpoolWriter:
         """Record no more."""
         with self._lock:
             if self._is_open and os.getpid() == self._owner:
-                self._append(lambda seed: encode(SEALED, b"", seed))
+                segment = self._current()
                 self._is_open = False
-                self._leave(self._segment)
+                self._seal(segment)
+                self._let_go()  # whoever reads opens the segment by itself
+                segment.close()
 
     def in_memory(self, number: int) -> Any:
         """Return the bytes of a segment that lies in memory alone, or None if it lies on the disk."""
         segment = self._in_memory.get(number)
         return None if segment is None else segment.buffer
+
+    def not_mapped(self, number: int) -> Any:
+        """Return the bytes of the segment that is recorded to, if its file is not mapped, and lags behind them."""
+        segment = self._segment
+        is_meant = segment is not None and segment.number == number and segment.descriptor is not None
+        return segment.buffer if segment is not None and is_meant else None
 
     def segments_in_memory(self) -> list[int]:
         """Return the numbers of the segments that lie in memory alone."""
@@ -168,129 +181,120 @@ class SpoolWriter:
         """Let go of a segment that lies in memory alone and was delivered."""
         self._in_memory.pop(number, None)
 
-    def _use(self, segment: Segment) -> None:
+    def _use(self, segment: Segment, full: Segment | None) -> bool:
+        """Record to a segment, unless a signal's handler has gone on in another one than the full one."""
+        limit = len(segment.buffer)
+        if self._segment is not full:  # no call from here on, as in `_put`
+            return False
         if segment.path is None:
             self._in_memory[segment.number] = segment
-        self._sets.clear()
-        self._packers.clear()
-        self._segment = segment
-        self._buffer = segment.buffer
-        self._seed = segment.seed
-        self._descriptor = segment.descriptor
-        self._offset = HEADER.size
+        self._sets, self._sets_of_many = {}, {}
+        self._segment, self._buffer, self._seed = segment, segment.buffer, segment.seed
+        self._offset, self._limit, self._descriptor = HEADER.size, limit, segment.descriptor
+        return True
 
-    def _leave(self, segment: Segment) -> None:
-        """Take care that nothing more is written to a segment; whoever reads it opens it by itself."""
-        self._sets.clear()
-        self._buffer, self._descriptor = bytearray(), None
-        segment.close()
+    def _current(self) -> Segment:
+        if self._segment is None or not self._is_open:
+            raise closed(self._owner)
+        return self._segment
 
-    def _define(self, keys: Any) -> int:
-        """Record a set of keys and return its number."""
-        if not self._is_open:
-            raise self._closed()
-        names = (keys,) if isinstance(keys, str) else keys
-        for name in names:
+    def _define(self, keys: tuple[str, ...]) -> None:
+        """Record a set of keys, by whose number records mean them."""
+        for name in keys:
+            check_text(name)
             self._check_key(name)
-        self._number += 1
-        number = self._number  # never given twice, as defining may begin a new segment
-        layout = struct.Struct(f"<IIqq{len(names)}d")
-        if layout.size > LARGEST_BODY:
-            problem = f"{len(names)} metrics were recorded in one call"
+        self._defined += 1
+        number = self._defined  # never given twice, as defining may begin a new segment
+        layout = struct.Struct(f"<IIqq{len(keys)}d")
+        size = HEADER.size + len(encode_keys(number, keys, 0)) + layout.size + CHECKSUM.size
+        if size > min(len(self._current().buffer), LARGEST_BODY):  # both have to be in one segment
+            problem = f"{len(keys)} metrics were recorded in one call"
             raise TrackerError(problem, next_step="record them in several calls")
-        self._append(lambda seed: encode_keys(number, names, seed))
-        self._sets[keys] = number
-        word = head(POINTS, layout.size)
-        self._packers[number] = lambda *values: layout.pack(word, *values)
-        return number
+        pack = partial(layout.pack, head(POINTS, layout.size))
+        segment = self._append(lambda seed: encode_keys(number, keys, seed))
+        is_single = len(keys) == 1
+        if segment is self._segment:  # no call from here on, as in `_put`
+            if is_single:
+                self._sets[keys[0]] = number
+            else:
+                self._sets_of_many[keys] = (number, pack)
 
-    def _append(self, encoded: Callable[[int], bytes]) -> None:
-        if not self._is_open:
-            raise self._closed()
-        data = encoded(self._seed)
-        if self._offset + len(data) > len(self._buffer):
-            if len(data) + HEADER.size > len(self._buffer):
-                problem = f"a record of {len(data)} bytes is larger than a segment of {len(self._buffer)}"
+    def _append(self, encoded: Callable[[int], bytes]) -> Segment:
+        """Record what is encoded with a segment's seed, and return the segment."""
+        while True:
+            segment = self._current()
+            data = encoded(segment.seed)
+            if len(data) + HEADER.size > min(len(segment.buffer), LARGEST_BODY):
+                problem = f"a record of {len(data)} bytes is larger than a segment of {len(segment.buffer)}"
                 raise TrackerError(problem, next_step="record less at once")
-            self._next_segment()
-            data = encoded(self._seed)
-        offset = self._offset
-        self._buffer[offset : offset + len(data)] = data  # no signal is handled between these two
-        self._offset += len(data)
-        if self._descriptor is not None:
-            os.pwrite(self._descriptor, data, offset)
+            if self._put(segment, data):
+                return segment
+            self._next_segment(segment)
 
-    def _next_segment(self) -> None:
-        if not self._is_open:
-            raise self._closed()
-        seal = encode(SEALED, b"", self._seed)
-        if self._offset + len(seal) <= len(self._buffer):
-            self._append(lambda _: seal)
-        full = self._segment
+    def _put(self, segment: Segment, record: bytes) -> bool:
+        """Write a record that was encoded for a segment, unless that is full or was left."""
+        size = len(record)
+        # Calls nothing from here until the record is counted: Python runs signals' handlers after calls and in loops
+        # alone. One that raises finds the record whole or not begun, and one that records has its own place.
+        offset = self._offset
+        end = offset + size
+        if segment is not self._segment or end > self._limit:
+            return False
+        self._buffer[offset:end] = record
+        self._offset = end
+        if self._descriptor is not None:
+            self._copy()
+        return True
+
+    def _seal(self, segment: Segment) -> None:
+        """Let a segment end, if it is still the current one."""
+        seal = encode(SEALED, b"", segment.seed)
+        size = len(seal)
+        offset, end = self._offset, self._offset + size  # no call from here on, as in `_put`
+        if segment is self._segment:
+            self._offset = self._limit
+            if end <= self._limit:
+                self._buffer[offset:end] = seal
+            if self._descriptor is not None:
+                self._copy()
+
+    def _copy(self) -> None:
+        """Write what was recorded to a file that is not mapped; if that fails, it is in memory alone."""
+        segment = self._segment
+        try:
+            if segment is not None:
+                segment.copy(self._offset)
+        except OSError as error:
+            self._pool.say_refused(error)
+            if segment is not None:
+                self._in_memory[segment.number] = segment
+                segment.path = self._descriptor = None
+                segment.close()
+
+    def _next_segment(self, full: Segment) -> None:
+        """Go on in a new segment, if a signal's handler has not."""
         self._made_room()
-        segment = self._pool.make(full.number + 1)
-        if segment.path is None and full.path is None and len(self._in_memory) >= MEMORY_SEGMENTS:
-            if not self.lost:
-                log.warning("there is no place left for the records of this run, on disk or in memory: some are lost")
-            self.lost += _count(self._in_memory.pop(full.number))
-        self._use(segment)
+        self._current()
+        self._seal(full)  # before there is a next one: whoever reads takes it for whole then
+        self._made += 1
+        segment = self._pool.make(self._made)
+        if not self._use(segment, full):
+            segment.close()
+            return
         if full.path is not None:
             full.close()
-
-    def _count_written(self) -> None:
-        """Count a record that was written to its last byte."""
-        word = int.from_bytes(self._buffer[self._offset : self._offset + CHECKSUM.size], "little")
-        end = self._offset + (word & LARGEST_BODY)
-        if word and crc32(self._buffer[self._offset : end], self._seed) == int.from_bytes(
-            self._buffer[end : end + CHECKSUM.size], "little"
-        ):
-            self._offset = end + CHECKSUM.size
-
-    def _closed(self) -> TrackerError:
-        if os.getpid() != self._owner:
-            problem = f"this process was forked from process {self._owner}, to which the run belongs"
-            return TrackerError(
-                problem, next_step="record metrics in the main process, not in workers of a data loader"
-            )
-        problem = "the run's records are closed"
-        return TrackerError(problem, next_step="start or resume a run first")
+        elif segment.path is None and len(self._in_memory) > MEMORY_SEGMENTS:
+            if not self.lost:
+                log.warning("there is no place left for the records of this run, on disk or in memory: some are lost")
+            self._in_memory.pop(full.number, None)
+            self.lost += len(SegmentReader(full.buffer).read(len(full.buffer)))
 
     def _forget(self) -> None:
         """After a fork, leave the parent's segments alone."""
         self._lock = threading.RLock()  # another thread of the parent may have held it
         self._is_open = False
-        self._sets = {}
-        self._buffer = bytearray()
-        self._descriptor = None
+        self._let_go()
 
-
-def _count(segment: Segment) -> int:
-    return len(SegmentReader(segment.buffer).read(len(segment.buffer)))
-
-
-def _whole(step: Any) -> int | None:
-    """Return a step that was counted with a float, such as 3.0."""
-    return int(step) if isinstance(step, float) and step.is_integer() else None
-
-
-def _no_number(metrics: Mapping[str, float], step: int | None) -> TrackerError:
-    for key, value in metrics.items():
-        try:
-            struct.pack("<d", value)
-        except (struct.error, TypeError, ValueError, OverflowError):
-            problem = f"the metric '{key}' is no number but a {type(value).__name__}"
-            return TrackerError(problem, next_step="log numbers, such as loss.item()")
-    problem = f"the step {step!r} of {', '.join(metrics)} is no whole number of 64 bits"
-    return TrackerError(problem, next_step="count steps with an int")
-
-
-def _forget_after_fork(writer: SpoolWriter) -> None:
-    if hasattr(os, "register_at_fork"):
-        kept = weakref.WeakMethod(writer._forget)  # noqa: SLF001 - the writer's own hook
-
-        def forget() -> None:
-            method = kept()
-            if method is not None:
-                method()
-
-        os.register_at_fork(after_in_child=forget)
+    def _let_go(self) -> None:
+        self._sets, self._sets_of_many = {}, {}
+        self._limit, self._buffer, self._descriptor = 0, bytearray(), None
