@@ -6,11 +6,9 @@ program it is one of the processes: `python tracker_lab.py record|recover|open|w
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import mmap
 import os
-import random
 import shutil
 import signal
 import sqlite3
@@ -22,18 +20,16 @@ import warnings
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from kladml.errors import TrackerError
-from kladml.spool.folder import spooled_runs
-from kladml.spool.reader import SpoolReader
 from kladml.spool.recording import Recording
 from kladml.spool.records import HEADER, POINTS, SegmentReader
 from kladml_backends_local import LocalTracker
 from kladml_backends_local.mlflow_database import ensure_database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import random
 
     from kladml.spool.events import Sink
 
@@ -167,7 +163,7 @@ class Tally:
     lost: int = 0
     wrong: list[str] = field(default_factory=list)
 
-    def __iadd__(self, other: Tally) -> Tally:
+    def __iadd__(self, other: Tally) -> Self:
         """Add what was found elsewhere."""
         self.kills += other.kills
         self.recoveries += other.recoveries

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from kladml.errors import TrackerError
 from kladml.log import get_logger
+from kladml.spool.forks import call_in_forks
 from kladml.spool.limits import acceptable, check_run
 from kladml_backends_local.direct_rows import begin_run, insert_points, require_active, write_event
 from kladml_backends_local.mlflow_database import ensure_database
@@ -45,8 +47,10 @@ class DirectSink:
         self._artifacts = artifacts
         self._connection: sqlite3.Connection | None = None
         self._known_version: int | None = None
+        self._opened: os.stat_result | None = None
         self._other: MlflowSink | None = None
         self._warned = False
+        call_in_forks(self._leak)
 
     def begin(self, run: SpooledRun) -> SpooledRun:
         """Make the run and its experiment known unless they are.
@@ -93,7 +97,8 @@ class DirectSink:
             with self._transaction("the run's records cannot be written") as connection:
                 if not require_active(connection, run, self._database):
                     problem = f"there is no run '{run.run_id}' in {self._database}"
-                    raise TrackerError(problem, owner=OWNER, next_step="begin it again")
+                    step = "see whether somebody deleted or replaced that database; the run is begun in it again"
+                    raise TrackerError(problem, owner=OWNER, next_step=step)
                 if points := batch.points[start : start + _POINTS_PER_TRANSACTION]:
                     insert_points(connection, run.run_id, points)
                 if start == starts[-1]:
@@ -129,8 +134,11 @@ class DirectSink:
             raise TrackerError(text, owner=OWNER, next_step=f"see the database {self._database}") from error
 
     def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and not self._is_still_there():
+            self._disconnect()
         if self._connection is None:
             ensure_database(self._database, self._artifacts)
+            self._opened = self._database.stat()
             self._connection = sqlite3.connect(
                 f"{self._database.as_uri()}?mode=rw",
                 uri=True,
@@ -146,6 +154,21 @@ class DirectSink:
                 if mode == ("wal",):
                     self._connection.execute("PRAGMA synchronous = NORMAL")
         return self._connection
+
+    def _is_still_there(self) -> bool:
+        """Tell whether the database is the file that was opened: in one that was deleted, records would be lost."""
+        try:
+            return self._opened is not None and os.path.samestat(self._opened, self._database.stat())
+        except OSError:
+            return False
+
+    def _leak(self) -> None:
+        """After a fork, never close the connection: it would undo what the process that has it is writing."""
+        if self._connection is not None:
+            import ctypes
+
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+            self._connection = None
 
     def _check_shape(self, connection: sqlite3.Connection) -> None:
         """Look at the tables again if they changed since the last time; in a transaction they cannot."""

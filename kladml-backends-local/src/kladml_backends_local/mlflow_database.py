@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from kladml.errors import TrackerError
@@ -135,8 +135,14 @@ def _is_made(database: Path) -> bool:
 
 def _make(database: Path, artifacts: Path) -> None:
     unfinished = database.with_name(f"{database.name}.new")
-    for leftover in (unfinished, unfinished.with_name(f"{unfinished.name}-journal")):
-        leftover.unlink(missing_ok=True)
+    # Beside the database itself too: SQLite would write the log of one that was deleted into the new one.
+    for path in (unfinished, database):
+        for ending in ("-journal", "-wal", "-shm"):
+            path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
+    unfinished.unlink(missing_ok=True)
     store = open_store(unfinished, artifacts)
     store.engine.dispose()
+    # Of processes that open it at once, none has to switch while others read.
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(unfinished)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
     unfinished.replace(database)

@@ -178,7 +178,7 @@ class LocalTracker(SpooledTracker):
         for folder in left_behind(self._spool, self._destination):
             try:
                 count = deliver(folder, self._make_sink())
-            except TrackerError as error:
+            except (TrackerError, OSError) as error:
                 log.warning(f"what run '{folder.path.name}' left in {folder.path} cannot be delivered now: {error}")
             else:
                 if count is not None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import json
 import os
-import secrets
 import socket
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LOCK = "run.lock"
 HOLDER = "holder.json"
+
+_TRIES = 10
 
 
 class HeldError(Exception):
@@ -40,6 +42,7 @@ class FolderLock:
         self._lock = folder / LOCK
         self._note = folder / HOLDER
         self._descriptor: int | None = None
+        self._name = (0, "")
 
     def take(self) -> None:
         """Take the lock.
@@ -48,47 +51,63 @@ class FolderLock:
             HeldError: Another process has it, or someone else in this one.
             OSError: The folder cannot be made, or its file system has no locks.
         """
-        # Looked at first: opening and closing the file would let go of the lock that this process has.
-        if self._holder().get("process") == _own_name():
+        # Asked first: opening and closing the file would let go of the lock that this process has.
+        name = (os.getpid(), os.path.realpath(self._lock))  # a process that is forked from this one does not have it
+        if _held_here().setdefault(name, self) is not self or self._descriptor is not None:
             raise HeldError(self._who())
-        while (descriptor := self._locked()) is None:
-            pass
-        self._descriptor = descriptor
+        try:
+            self._descriptor, self._name = self._locked(), name
+        finally:
+            if self._descriptor is None:
+                del _held_here()[name]
+        with suppress(OSError):  # a disk that is full: the lock holds, and nobody learns whose it is
+            self._write_note()
+
+    def let_go(self) -> None:
+        """Let go of the lock; harmless if it was not taken."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        if self._name[0] == os.getpid():
+            with suppress(OSError):
+                if self._is_here(descriptor):
+                    self._note.unlink(missing_ok=True)
+            del _held_here()[self._name]
+        os.close(descriptor)
+
+    def _locked(self) -> int:
+        """Return the file, open and locked."""
+        for _ in range(_TRIES):
+            self._lock.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o666)
+            is_taken = False
+            try:
+                _lock(descriptor)
+                is_taken = self._is_here(descriptor)
+                if is_taken:
+                    return descriptor
+            except (BlockingIOError, PermissionError):
+                raise HeldError(self._who()) from None
+            finally:
+                if not is_taken:
+                    os.close(descriptor)
+        raise OSError(errno.ESTALE, "the file is another one each time it is opened", str(self._lock))
+
+    def _is_here(self, descriptor: int) -> bool:
+        """Tell whether an open file is the folder's lock; else the folder was removed meanwhile, by who had it."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._lock.stat())
+        except FileNotFoundError:
+            return False
+
+    def _write_note(self) -> None:
         with written_whole(self._note) as temporary:
             note = {
-                "process": _own_name(),
                 "pid": os.getpid(),
                 "host": socket.gethostname(),
                 "since": datetime.now(UTC).isoformat(timespec="seconds"),
             }
             temporary.write_text(json.dumps(note), encoding="utf-8")
-
-    def let_go(self) -> None:
-        """Let go of the lock; harmless if it was not taken."""
-        if self._descriptor is not None:
-            with contextlib.suppress(OSError):
-                self._note.unlink()
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def _locked(self) -> int | None:
-        """Lock the file and return it open; None if whoever had it removed it meanwhile, with its folder."""
-        self._lock.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            _lock(descriptor)
-            if os.path.samestat(os.fstat(descriptor), self._lock.stat()):
-                return descriptor
-        except FileNotFoundError:
-            pass
-        except (BlockingIOError, PermissionError):
-            os.close(descriptor)
-            raise HeldError(self._who()) from None
-        except OSError:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        return None
 
     def _holder(self) -> dict[str, object]:
         try:
@@ -105,13 +124,9 @@ class FolderLock:
 
 
 @cache
-def _secret() -> str:
-    return secrets.token_hex(8)
-
-
-def _own_name() -> str:
-    """Return what tells this process from all others, such as an earlier one of its number."""
-    return f"{os.getpid()}-{_secret()}"
+def _held_here() -> dict[tuple[int, str], FolderLock]:
+    """Return the locks that this process has: the operating system would give it each of them again."""
+    return {}
 
 
 def _lock(descriptor: int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kladml.errors import TrackerError
 from kladml.log import get_logger
 from kladml.spool.events import Artifact, Batch, Status
 from kladml.spool.reader import SpoolReader
@@ -84,7 +85,12 @@ class Drain:
             self._held = self._with_files(self._reader.read(self._sink.batch_size))
         batch = self._held
         if len(batch):
-            for refusal in self._sink.write(self.run, batch):
+            try:
+                refusals = self._sink.write(self.run, batch)
+            except TrackerError:
+                self._has_begun = False  # the run may be gone from there, with the database even
+                raise
+            for refusal in refusals:
                 log.warning(refusal)
             self._held = Batch()
             self._note(batch)
@@ -134,7 +140,7 @@ class Drain:
 
 
 def count_left(folder: SpoolFolder, writer: SpoolWriter | None = None) -> int:
-    """Return how many records of a run were not delivered."""
+    """Return how many records of a run were not delivered; nothing is changed by that."""
     reader = SpoolReader(folder, folder.delivered().position, writer, is_counting=True)
     count = 0
     while batch := len(reader.read(100_000)):

@@ -89,7 +89,9 @@ class SpoolReader:
         try:
             batch = segment.read(most)
         except DamagedError as damage:
-            self._set_aside(damage.offset)
+            self._is_damaged = True
+            if not segment.is_half_written(damage.offset):
+                self._set_aside(damage.offset)
             return Batch()
         self.position = Position(self.position.segment, segment.offset)
         return batch

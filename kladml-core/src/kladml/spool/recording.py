@@ -13,7 +13,7 @@ from kladml.log import get_logger
 from kladml.spool.background import DrainThread
 from kladml.spool.drain import Drain, count_left
 from kladml.spool.events import Status
-from kladml.spool.folder import SpoolFolder
+from kladml.spool.folder import RUN, SpoolFolder
 from kladml.spool.segments import SEGMENT_BYTES, SegmentPool, segment_path
 from kladml.spool.writer import SpoolWriter
 
@@ -136,7 +136,14 @@ class Recording:
         self.writer.close()
         if self._thread.finish(seconds):
             return 0
-        return count_left(self.folder, self.writer)
+        left = count_left(self.folder, self.writer)
+        self._write_down(self.run)
+        self.writer.keep()
+        if not self.writer.segments_in_memory():
+            return left
+        kept = count_left(self.folder) if self.folder.read_run() is not None else 0
+        self.writer.lost += max(left - kept, 0)
+        return kept
 
     def let_go(self, seconds: float) -> None:
         """Stop recording a run that has not ended, so that this or another process can go on with it.
@@ -182,14 +189,21 @@ class Recording:
             raise TrackerError(problem, owner=self._owner, next_step=step)
         if known is not None:
             return known
+        self._write_down(run)
+        return run
+
+    def _write_down(self, run: SpooledRun) -> None:
+        """Write down whose folder it is, unless it is: what lies in a folder without that is nobody's."""
+        if (self.folder.path / RUN).exists():
+            return
         try:
             self.folder.write_run(run)
         except OSError as error:  # said once, with the first segment
             log.debug(f"{self.folder.path} cannot be written: {error}")
-        return run
 
     def _wait_for_room(self) -> None:
-        """Wait while too much is recorded and not delivered; not for a sink that fails."""
+        """Before a segment is made, wait while too much is recorded and not delivered; not for a sink that fails."""
+        self._write_down(self.run)
         if not self._backpressure:
             return
         deadline = time.monotonic() + _LONGEST_WAIT

@@ -35,7 +35,7 @@ NANOSECONDS_PER_MS = 1_000_000
 
 _HEAD = struct.Struct("<I")
 _POINTS = struct.Struct("<IIqq")
-_SET = struct.Struct("<II")
+_PAGE = 4096
 
 
 class DamagedError(Exception):
@@ -118,6 +118,20 @@ class SegmentReader:
     def has_bytes_behind(self) -> bool:
         """Tell whether there is anything but zeros where the next record would begin."""
         return bool(bytes(memoryview(self.buffer)[self.offset :]).strip(b"\0"))
+
+    def is_half_written(self, offset: int) -> bool:
+        """Tell whether a record is one that a process was killed in the middle of, so that nobody was told of it.
+
+        Its checksum, the last to be written, is missing, and so is everything behind it. A record on two pages may
+        be one that a loss of power cut, and such a one had been acknowledged.
+        """
+        if not offset or len(self.buffer) < max(self._size, offset + _HEAD.size):
+            return False
+        (word,) = _HEAD.unpack_from(self.buffer, offset)
+        end = offset + (word & LARGEST_BODY)
+        rest = bytes(memoryview(self.buffer)[end:])
+        is_on_one_page = offset // _PAGE == (end + CHECKSUM.size - 1) // _PAGE
+        return is_on_one_page and len(rest) >= CHECKSUM.size and not rest.strip(b"\0")
 
     def _take(self, kind: int, body: bytes, batch: Batch) -> None:
         if kind == KEYS:

@@ -104,10 +104,19 @@ class SegmentPool:
         """Return a new segment: in a file, or in memory where the disk takes none, which is said once."""
         seed = secrets.randbits(32)
         try:
-            return self._in_file(number, seed)
+            return self._in_file(number, seed, segment_header(number, seed, self._size))
         except OSError as error:
             self.say_refused(error)
             return Segment(number, seed, self._buffer(number, seed), None)
+
+    def keep(self, segment: Segment) -> bool:
+        """Bring a segment that lies in memory alone to the disk, and tell whether that went well."""
+        try:
+            self._in_file(segment.number, segment.seed, bytes(segment.buffer)).close()
+        except OSError as error:
+            log.debug(f"{self._folder} takes no more records: {error}")
+            return False
+        return True
 
     def say_refused(self, error: OSError) -> None:
         """Tell the user, once, that the disk takes no records."""
@@ -142,7 +151,7 @@ class SegmentPool:
                     spare.unlink()
             self._spares.clear()
 
-    def _in_file(self, number: int, seed: int) -> Segment:
+    def _in_file(self, number: int, seed: int, content: bytes) -> Segment:
         path = segment_path(self._folder, number)
         with self._lock:
             draft = self._spares.pop() if self._spares else _spare(path)
@@ -151,7 +160,7 @@ class SegmentPool:
             try:
                 _reserve(descriptor, self._size)
                 os.lseek(descriptor, 0, os.SEEK_SET)
-                os.write(descriptor, segment_header(number, seed, self._size))
+                _write_all(descriptor, content)
             finally:
                 os.close(descriptor)
             draft.replace(path)  # with its header already, as somebody may read it from now on
@@ -168,6 +177,12 @@ class SegmentPool:
 
     def _buffer(self, number: int, seed: int) -> bytearray:
         return bytearray(segment_header(number, seed, self._size).ljust(self._size, b"\0"))
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    written = 0
+    while written < len(content):
+        written += os.write(descriptor, content[written:])
 
 
 def _spare(path: Path) -> Path:

@@ -181,6 +181,16 @@ class SpoolWriter:
         """Let go of a segment that lies in memory alone and was delivered."""
         self._in_memory.pop(number, None)
 
+    def keep(self) -> None:
+        """Bring segments that lie in memory alone to the disk, as far as it takes them again."""
+        for number in self.segments_in_memory():
+            segment = self._in_memory.get(number)
+            is_current = self._is_open and segment is self._segment
+            if segment is not None and not is_current:
+                if not self._pool.keep(segment):
+                    return
+                self.forget(number)
+
     def _use(self, segment: Segment, full: Segment | None) -> bool:
         """Record to a segment, unless a signal's handler has gone on in another one than the full one."""
         limit = len(segment.buffer)
@@ -281,6 +291,8 @@ class SpoolWriter:
         if not self._use(segment, full):
             segment.close()
             return
+        if segment.path is not None and self._in_memory:
+            self.keep()
         if full.path is not None:
             full.close()
         elif segment.path is None and len(self._in_memory) > MEMORY_SEGMENTS:
