@@ -32,6 +32,7 @@ _LONGEST_EXPERIMENT_TAG = 20_000
 _LONGEST_OF_DATASET = {
     "name": 500,
     "digest": 36,
+    "source_type": 36,
     "source": 65_535,
     "schema": 1_048_575,
     "profile": 16_777_215,
