@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -70,16 +70,19 @@ class Server:
         os.killpg(self.process.pid, signal_number)
 
     def kill(self):
+        if self.process is None:
+            return
         if self.process.poll() is None:
             self.send(signal.SIGKILL)
         self.process.wait()
 
 
 @contextmanager
-def running_server(folder, store=None):
+def running_server(folder, store=None, *, is_absent=False):
     server = Server(folder, free_port(), store)
     try:
-        server.start()
+        if not is_absent:
+            server.start()
         yield server
     finally:
         server.kill()
@@ -100,9 +103,30 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
+def open_tracker(request, tmp_path):
+    """`open_tracker()` opens a tracker on the server, or on another address."""
+    from kladml_backends_mlflow import MLflowTracker
+
+    with ExitStack() as stack:
+
+        def open_one(url=None, *, timeout=60.0, spool=tmp_path / "spool"):  # machines that run tests are busy
+            url = url or request.getfixturevalue("server").url
+            return stack.enter_context(MLflowTracker(url, timeout=timeout, spool=spool))
+
+        yield open_one
+
+
+@pytest.fixture
 def doomed_server(tmp_path):
     """A server of the test's own, which it may kill."""
     with running_server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def absent_server(tmp_path):
+    """A server that the test starts."""
+    with running_server(tmp_path, is_absent=True) as server:
         yield server
 
 

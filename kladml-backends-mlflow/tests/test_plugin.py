@@ -56,9 +56,13 @@ def test_every_setting_is_documented_and_has_a_default():
 
 
 def test_settings_reach_the_tracker(server, tmp_path):
-    settings = MLflowSettings(tracking_uri=server.url, timeout=60.0, retry_after=0.0)
+    settings = MLflowSettings(tracking_uri=server.url, timeout=60.0, spool="waiting")
     with kladml_backends_mlflow.MLflowTracker.from_settings(settings, BackendContext(tmp_path)) as tracker:
         tracker.check()
+        run_id = tracker.start_run("settings")
+        assert (tmp_path / "waiting" / run_id / "run.json").is_file()
+        tracker.end_run()
+    assert list((tmp_path / "waiting").iterdir()) == []
 
 
 def test_unknown_name_in_the_package_is_an_attribute_error():

@@ -7,6 +7,7 @@ when the answer that told MLflow's was lost, and by people who know only that on
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kladml.errors import RefusedRunError
@@ -41,7 +42,7 @@ def run_info(server: TrackingServer, run_id: str) -> RunInfo | None:
     try:
         info: RunInfo = server.get("runs/get", "run", run_id=run_id)["run"]["info"]
     except RefusedCallError as error:
-        if error.code == _ABSENT or not _RUN_ID.fullmatch(run_id):
+        if error.code == _ABSENT or (error.is_for_good and not _RUN_ID.fullmatch(run_id)):
             return None
         raise
     return info
@@ -95,19 +96,33 @@ def begin_run(server: TrackingServer, run: SpooledRun) -> RunInfo:
     check_run(run, OWNER)
     info = run_info(server, run.run_id)
     if info is None:
-        try:
-            info = _begin(server, run)
-        except RefusedCallError as error:
-            if error.is_for_good:
-                raise RefusedRunError(error.problem, owner=OWNER) from error
-            raise
+        with _refusing():
+            experiment_id = _ensure_experiment(server, as_text(run.experiment_name))
+            found = _tagged(server, run.run_id, [experiment_id])
+            info = found[0] if found else _create(server, run, experiment_id)
     return require_active(server, info)
 
 
-def _begin(server: TrackingServer, run: SpooledRun) -> RunInfo:
-    experiment_id = _ensure_experiment(server, as_text(run.experiment_name))
-    found = _tagged(server, run.run_id, [experiment_id])
-    return found[0] if found else _create(server, run, experiment_id)
+def create_run(server: TrackingServer, run: SpooledRun) -> RunInfo:
+    """Make a run that the server was not asked for before.
+
+    Raises:
+        RefusedRunError: The experiment was deleted, or the server refuses to make the run.
+        TrackerError: The server fails; it may have made the run, which `begin_run` finds.
+    """
+    with _refusing():
+        return _create(server, run, _ensure_experiment(server, as_text(run.experiment_name)))
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Tell apart what the server will never take."""
+    try:
+        yield
+    except RefusedCallError as error:
+        if error.is_for_good:
+            raise RefusedRunError(error.problem, owner=OWNER) from error
+        raise
 
 
 def delete_doubles(server: TrackingServer, run: SpooledRun, experiment_id: str) -> None:

@@ -17,10 +17,8 @@ class MLflowSettings:
         default=None,
         metadata={"doc": "Address of the tracking server, http:// or https://; MLFLOW_TRACKING_URI if not given."},
     )
-    timeout: float = field(
-        default=10.0, metadata={"doc": "Longest time in seconds to wait for an answer, repeated attempts included."}
-    )
-    retry_after: float = field(
-        default=60.0,
-        metadata={"doc": "Seconds after a failure in which records are dropped without asking the server again."},
+    timeout: float = field(default=10.0, metadata={"doc": "Longest time in seconds to wait for an answer."})
+    spool: str = field(
+        default=".kladml/spool/mlflow",
+        metadata={"doc": "Folder in which runs wait for the server; a relative path is relative to the workspace."},
     )

@@ -4,39 +4,41 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import sys
-import time
-from contextlib import contextmanager
+import uuid
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from mlflow import MlflowClient
-
-from kladml.errors import TrackerError
-from kladml.interfaces import RUN_STATUSES, TrackedRun, TrackerInterface
+from kladml.errors import RefusedRunError, TrackerError
+from kladml.interfaces import TrackedRun
 from kladml.log import get_logger
-from kladml_backends_mlflow.server import OWNER, RefusedCallError, TrackingServer
+from kladml.spool.folder import SpoolFolder
+from kladml.spool.limits import check_run
+from kladml.spool.recovery import left_behind
+from kladml.spool.runs import new_run
+from kladml.spool.tracker import SpooledTracker
+from kladml_backends_mlflow.server import OWNER, RefusedCallError, TrackingServer, UnreachableServerError
+from kladml_backends_mlflow.server_runs import create_run, find_run, no_such_run, require_active, run_info
+from kladml_backends_mlflow.server_sink import ServerSink
 from kladml_backends_mlflow.settings import MLflowSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from kladml.interfaces import BackendContext
+    from kladml.spool.events import Sink
+    from kladml_backends_mlflow.server_runs import RunInfo
+
+SPOOL_NAME = "mlflow"
+
+_SHORT_TIMEOUT = 5.0
+"""Seconds that the preflight and the beginning of a run wait for an answer."""
+_READING_WAITS = 30.0
+_HISTORY_PAGE = 25_000
 
 log = get_logger(__name__)
 
-# MLflow's limits: https://mlflow.org/docs/latest/api_reference/rest-api.html#request-limits
-_METRICS_PER_CALL = 1000
-_PARAMS_PER_CALL = 100
-_LONGEST_PARAM = 6000
-_LONGEST_TAG = 8000
-_HISTORY_PAGE = 25_000
 
-_CHECK_TIMEOUT = 5.0
-"""Seconds that the preflight may take."""
-
-
-class MLflowTracker(TrackerInterface):
+class MLflowTracker(SpooledTracker):
     """Records runs on an MLflow tracking server, as `mlflow` itself would.
 
     ```python
@@ -46,15 +48,19 @@ class MLflowTracker(TrackerInterface):
     tracker.end_run()
     ```
 
-    Every record is on the server when its call returns. A server that is down or hangs costs a call `timeout` at
-    most; for `retry_after` seconds after that, records are dropped at once. Nothing of MLflow's global state is
-    used or changed.
+    What is recorded, files included, is on this machine's disk when a call returns, and on the server within half a
+    second. While the server is away nothing waits for it and nothing is lost: it is delivered when the server is back,
+    or by `kladml sync` once the run has ended. Nothing of MLflow's global state is used or changed.
+
+    A run that begins while the server answers has the server's identifier. Another one has its own, which the server
+    knows as the tag `kladml.spool_run`; both may be used.
 
     Args:
         tracking_uri: Address of the server; the environment variable `MLFLOW_TRACKING_URI` if None. Credentials
             come from MLflow's own variables.
-        timeout: Longest time in seconds to wait for an answer, repeated attempts included.
-        retry_after: Seconds after a failure in which records are dropped without asking the server.
+        timeout: Longest time in seconds to wait for an answer.
+        spool: Folder in which runs wait for the server; `.kladml/spool/mlflow` in the workspace of the current
+            folder by default, which is made a workspace if it is none.
 
     Raises:
         TrackerError: There is no address, it is malformed or has a password in it.
@@ -62,264 +68,209 @@ class MLflowTracker(TrackerInterface):
 
     api_version = 1
     settings_class: ClassVar[type[Any]] = MLflowSettings
-    capabilities = frozenset({"artifacts", "read", "resume"})
+    capabilities: ClassVar[frozenset[str]] = frozenset({"artifacts", "read", "resume", "sync"})
+    owner: ClassVar[str] = OWNER
+    patience = 30.0
 
-    def __init__(self, tracking_uri: str | None = None, timeout: float = 10.0, retry_after: float = 60.0) -> None:
+    def __init__(self, tracking_uri: str | None = None, timeout: float = 10.0, spool: str | Path | None = None) -> None:
         uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
         if not uri:
             problem = "the tracker mlflow has no server"
             step = "set tracker.mlflow.tracking_uri or the environment variable MLFLOW_TRACKING_URI"
             raise TrackerError(problem, owner=OWNER, next_step=step)
-        self._server = TrackingServer(uri, timeout, retry_after)
-        self._run_id: str | None = None
-        self._experiment_ids: dict[str, str] = {}
-        self._last_time = 0
-        self._warned = False
+        self._server = TrackingServer(uri, timeout)
+        if spool is None:
+            from kladml.workspace import Workspace
+
+            spool = Workspace.ensure().state / "spool" / SPOOL_NAME
+        super().__init__(Path(spool).expanduser().absolute(), destination=self._server.uri)
+        self._is_away = False
+        self._infos: dict[str, RunInfo] = {}
+
+    @classmethod
+    def from_settings(cls, settings: MLflowSettings, context: BackendContext) -> Self:
+        """Build the tracker; a relative folder is relative to the workspace."""
+        return cls(settings.tracking_uri, settings.timeout, context.workspace / Path(settings.spool).expanduser())
+
+    def __repr__(self) -> str:
+        """Show the server."""
+        return f"MLflowTracker({self._server.uri!r})"
+
+    def check(self) -> None:
+        """Ask within about five seconds whether an MLflow server answers and accepts the credentials.
+
+        A server that is away is no error, as the run's records wait for it.
+
+        Raises:
+            TrackerError: The server denies access, or something else answers.
+        """
+        try:
+            self._server.within(_SHORT_TIMEOUT).get("experiments/search", max_results=1)
+        except (UnreachableServerError, RefusedCallError) as error:
+            self._is_away = True
+            log.warning(f"{error} (runs are kept in {self._spool} until it takes them)")
+            return
+        self._is_away = False
+        if waiting := left_behind(self._spool, self._destination):
+            log.info(f"records of {len(waiting)} runs wait in {self._spool}; kladml sync delivers them")
 
     def start_run(self, experiment_name: str, run_name: str | None = None) -> str:
         """Begin a run in an experiment, which is made if there is none of that name.
 
-        Args:
-            experiment_name: Name of the experiment.
-            run_name: Name of the run; MLflow makes one up if None.
+        The server is asked for a few seconds, unless it was away a moment ago.
 
         Returns:
-            MLflow's identifier of the run.
+            MLflow's identifier of the run, or one of the tracker's own if the server does not answer.
 
         Raises:
-            TrackerError: A run is going on, the experiment was deleted, or the server fails.
+            RefusedRunError: The experiment's name is malformed, or it was deleted.
+            TrackerError: A run is going on.
         """
         self._require_none()
-        experiment_id = self._experiment_id(experiment_name)
-        body: dict[str, object] = {"experiment_id": experiment_id, "start_time": _now()}
-        if run_name is not None:
-            body["run_name"] = run_name
-        # An attempt whose answer was lost would leave a run behind that never ends.
-        answer = self._server.post("runs/create", body, repeat=False)
-        run_id = str(answer["run"]["info"]["run_id"])
-        self._run_id = run_id
-        self._experiment_ids[run_id] = experiment_id
-        return run_id
+        run = new_run(uuid.uuid4().hex, experiment_name, run_name, self._destination)
+        check_run(run, OWNER)
+        if not self._is_away:
+            try:
+                info = create_run(self._server.within(_SHORT_TIMEOUT), run)
+            except RefusedRunError:
+                raise
+            except TrackerError as error:
+                self._note_away(error)
+            else:
+                run_id = str(info["run_id"])
+                self._infos[run_id] = info
+                run = replace(run, run_id=run_id, remote_id=run_id)
+        return self._begin(run)
 
     def resume_run(self, run_id: str) -> None:
-        """Go on with a run, which the server shows as running again.
+        """Go on with a run, which the server shows as running again as soon as it knows.
 
         Raises:
-            TrackerError: A run is going on, there is no such run, it was deleted, or the server fails.
+            RefusedRunError: There is no such run, or it was deleted.
+            TrackerError: A run is going on, or another process records this one.
         """
         self._require_none()
-        self._server.post("runs/update", {"run_id": run_id, "status": "RUNNING"})
-        self._run_id = run_id
-
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Record parameters as text, cut off at the 6,000 characters that MLflow keeps.
-
-        Raises:
-            TrackerError: No run was started, a parameter has another value already, or the server fails.
-        """
-        entries = [{"key": key, "value": self._cut(key, str(value), _LONGEST_PARAM)} for key, value in params.items()]
-        self._log("params", entries, _PARAMS_PER_CALL)
-
-    def log_metric(self, key: str, value: float, step: int | None = None) -> None:
-        """Record one value of a metric; without a step, at step 0. Errors are those of `log_metrics`."""
-        self.log_metrics({key: value}, step)
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Record several metrics of one step; NaN and infinities too.
-
-        Raises:
-            TrackerError: No run was started, a value is no number, or the server fails.
-        """
-        # Never the same twice: MLflow keeps one of two equal records, and orders a history by time.
-        self._last_time = max(_now(), self._last_time + 1)
-        common = {"timestamp": self._last_time, "step": step or 0}
-        entries = [{"key": key, "value": _json_number(key, value), **common} for key, value in metrics.items()]
-        self._log("metrics", entries, _METRICS_PER_CALL)
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Label the run; values are cut off at the 8,000 characters that MLflow keeps."""
-        entries = [{"key": key, "value": self._cut(key, str(value), _LONGEST_TAG)} for key, value in tags.items()]
-        self._log("tags", entries, _PARAMS_PER_CALL)
+        run = new_run(run_id, "", "", self._destination, goes_on=True)
+        check_run(run, OWNER)
+        params: dict[str, str] = {}
+        if not self._is_away and self._spooled(run_id) is None:
+            self._infos.pop(run_id, None)  # it may have been deleted since
+            try:
+                remote_id = str(require_active(self._server, self._find(run_id, _SHORT_TIMEOUT))["run_id"])
+                known = self._read(run_id, _SHORT_TIMEOUT)
+            except RefusedRunError:
+                raise
+            except TrackerError as error:
+                self._note_away(error)
+            else:
+                run = replace(run, remote_id=remote_id, experiment_name=known.experiment_name)
+                params = known.params
+        self._begin(run)
+        self._params = params
 
     def end_run(self, status: str = "FINISHED") -> None:
-        """End the run with one of `RUN_STATUSES`.
-
-        The server is asked even if it failed a moment ago; the tracker is ready for another run in any case.
+        """End the run with one of `RUN_STATUSES`, and wait for a while until the server has it.
 
         Raises:
-            TrackerError: No run was started, there is no such status, or the server fails.
+            TrackerError: No run is going on, or there is no such status.
         """
-        if status not in RUN_STATUSES:
-            problem = f"'{status}' is no status of a run"
-            raise TrackerError(problem, owner=OWNER, next_step=f"choose one of {', '.join(RUN_STATUSES)}")
-        run_id, self._run_id = self._active_run(), None
-        self._server.post("runs/update", {"run_id": run_id, "status": status, "end_time": _now()})
+        recording = self._current()
+        super().end_run(status)
+        self._is_away = recording.failure is not None
 
     def how_to_view(self, run_id: str) -> str | None:
-        """Return the address of the run in the server's web interface, or None for a run that is not there."""
-        if run_id not in self._experiment_ids:
-            try:
-                answer = self._server.get("runs/get", run_id=run_id)
-            except TrackerError:
-                return None
-            self._experiment_ids[run_id] = str(answer["run"]["info"]["experiment_id"])
-        return f"{self._server.uri}/#/experiments/{self._experiment_ids[run_id]}/runs/{run_id}"
+        """Return the address of the run in the server's web interface.
 
-    def log_artifact(self, local_path: str | Path, name: str) -> None:
-        """Keep a file with the run, in the artifact store of the experiment.
-
-        MLflow uploads it: how often it tries is set by its variables `MLFLOW_HTTP_REQUEST_*`.
-
-        Args:
-            local_path: The file.
-            name: Its name in the run, a relative path with `/` between its parts.
-
-        Raises:
-            TrackerError: No run was started, the name is no relative path, or the file cannot be read or kept.
+        Returns:
+            The server's own address if the server cannot tell the run's now; None for a run that is not there.
         """
-        run_id = self._active_run()
-        if "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
-            problem = f"'{name}' is no name for an artifact"
-            raise TrackerError(problem, owner=OWNER, next_step="take a relative path with '/' between its parts")
-        if not Path(local_path).is_file():
-            problem = f"there is no file {local_path} to keep as '{name}'"
-            raise TrackerError(problem, owner=OWNER)
-        # MLflow's patience with a server that is down is a matter of minutes, so that is found out first.
-        self._server.get("runs/get", run_id=run_id)
-        folder, _, file_name = name.rpartition("/")
+        if self._is_away and run_id not in self._infos:
+            return self._server.uri
         try:
-            with _file_named(file_name, Path(local_path)) as path:
-                MlflowClient(self._server.uri).log_artifact(run_id, str(path), folder or None)
-        except Exception as error:  # each artifact store raises errors of its own
-            problem = f"cannot keep {local_path} as '{name}' with run {run_id}: {' '.join(str(error).split())}"
-            raise TrackerError(problem, owner=OWNER) from error
+            info = self._find(run_id, _SHORT_TIMEOUT)
+        except RefusedRunError:
+            return None
+        except TrackerError:
+            return self._server.uri
+        return f"{self._server.uri}/#/experiments/{info['experiment_id']}/runs/{info['run_id']}"
 
     def get_run(self, run_id: str) -> TrackedRun:
-        """Read a run back; `metrics` has the value of the last step.
+        """Read a run back, with what this object recorded; `metrics` has the value of the last step.
 
         Raises:
-            TrackerError: There is no such run, or the server fails.
+            RefusedRunError: There is no such run.
+            TrackerError: The server fails.
         """
-        run = self._server.get("runs/get", run_id=run_id)["run"]
-        info, data = run["info"], run.get("data", {})
-        experiment = self._server.get("experiments/get", experiment_id=info["experiment_id"])["experiment"]
-        return TrackedRun(
-            run_id=run_id,
-            experiment_name=experiment["name"],
-            status=info["status"],
-            params={entry["key"]: entry["value"] for entry in data.get("params", ())},
-            metrics={entry["key"]: _number(entry["value"]) for entry in data.get("metrics", ())},
-            tags={entry["key"]: entry["value"] for entry in data.get("tags", ())},
-        )
+        self._deliver(run_id)
+        return self._read(run_id)
 
     def metric_history(self, run_id: str, key: str) -> list[tuple[int, float]]:
         """Read all values of a metric back, from every page, as (step, value) in the order of recording.
 
         Raises:
-            TrackerError: There is no such run, or the server fails.
+            RefusedRunError: There is no such run.
+            TrackerError: The server fails.
         """
+        self._deliver(run_id)
+        info = self._find(run_id)
+        asked: dict[str, object] = {"run_id": info["run_id"], "metric_key": key, "max_results": _HISTORY_PAGE}
         history: list[tuple[int, float]] = []
-        page: dict[str, object] = {}
         while True:
-            answer = self._server.get(
-                "metrics/get-history", run_id=run_id, metric_key=key, max_results=_HISTORY_PAGE, **page
-            )
+            answer = self._server.get("metrics/get-history", None, **asked)
             history += [(int(entry["step"]), _number(entry["value"])) for entry in answer.get("metrics", ())]
             if not answer.get("next_page_token"):
                 return history
-            page = {"page_token": answer["next_page_token"]}
+            asked["page_token"] = answer["next_page_token"]
 
-    def check(self) -> None:
-        """Prove within about five seconds that an MLflow server answers and accepts the credentials.
+    def _make_sink(self) -> Sink:
+        return ServerSink(self._server)
+
+    def _deliver(self, run_id: str) -> None:
+        """See to it that what is read next of a run has what this object recorded, as far as the server takes it."""
+        if self._recording is not None and self._recording.run_id == run_id:
+            self._settle(_READING_WAITS)
+
+    def _read(self, run_id: str, timeout: float = math.inf) -> TrackedRun:
+        server, info = self._server.within(timeout), self._find(run_id, timeout)
+        run = server.get("runs/get", "run", run_id=info["run_id"])["run"]
+        experiment = server.get("experiments/get", "experiment", experiment_id=info["experiment_id"])["experiment"]
+        data = run.get("data", {})
+        return TrackedRun(
+            run_id=run_id,
+            experiment_name=experiment["name"],
+            status=run["info"]["status"],
+            params={entry["key"]: entry.get("value", "") for entry in data.get("params", ())},
+            metrics={entry["key"]: _number(entry["value"]) for entry in data.get("metrics", ())},
+            tags={entry["key"]: entry.get("value", "") for entry in data.get("tags", ())},
+        )
+
+    def _find(self, run_id: str, timeout: float = math.inf) -> RunInfo:
+        """Return what the server said of a run, by its own identifier or the tracker's.
 
         Raises:
-            TrackerError: It does not.
+            RefusedRunError: There is no such run.
+            TrackerError: The server fails.
         """
-        self._server.probe("experiments/search", _CHECK_TIMEOUT, max_results=1)
+        if run_id not in self._infos:
+            server, remote_id = self._server.within(timeout), self._spooled(run_id)
+            info = run_info(server, remote_id) if remote_id else find_run(server, run_id)
+            if info is None:
+                raise no_such_run(server, run_id)
+            self._infos[run_id] = info
+        return self._infos[run_id]
 
-    def _experiment_id(self, name: str) -> str:
-        """Return the identifier of the experiment of a name, new or old."""
-        experiment = self._find_experiment(name)
-        if experiment is None:
-            try:
-                return str(self._server.post("experiments/create", {"name": name})["experiment_id"])
-            except RefusedCallError as error:
-                experiment = self._find_experiment(name)  # another run may have been quicker
-                if experiment is None or error.code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-        experiment_id = str(experiment["experiment_id"])
-        if experiment["lifecycle_stage"] != "active":
-            problem = f"the experiment '{name}' was deleted on the MLflow server at {self._server.uri}"
-            step = f"restore it (`mlflow experiments restore -x {experiment_id}`) or choose another name"
-            raise TrackerError(problem, owner=OWNER, next_step=step)
-        return experiment_id
+    def _spooled(self, run_id: str) -> str | None:
+        """Return what the server calls a run of which something waits here; empty if the server does not know it."""
+        run = SpoolFolder(self._spool / run_id).read_run()
+        return None if run is None else run.remote_id or ""
 
-    def _find_experiment(self, name: str) -> dict[str, Any] | None:
-        try:
-            answer = self._server.get("experiments/get-by-name", experiment_name=name)
-        except RefusedCallError as error:
-            if error.code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
-        experiment: dict[str, Any] = answer["experiment"]
-        return experiment
-
-    def _log(self, what: str, entries: Sequence[object], per_call: int) -> None:
-        run_id = self._active_run()
-        for start in range(0, len(entries), per_call):
-            self._server.record("runs/log-batch", {"run_id": run_id, what: entries[start : start + per_call]})
-
-    def _require_none(self) -> None:
-        if self._run_id is not None:
-            problem = f"the run {self._run_id} has not ended"
-            raise TrackerError(problem, owner=OWNER, next_step="end it, or start the new run on another tracker")
-
-    def _active_run(self) -> str:
-        if self._run_id is None:
-            problem = "there is no run to record"
-            raise TrackerError(problem, owner=OWNER, next_step="call start_run first")
-        return self._run_id
-
-    def _cut(self, key: str, value: str, longest: int) -> str:
-        if len(value) > longest and not self._warned:
-            self._warned = True
-            log.warning(f"'{key}' is cut off: MLflow keeps {longest} of its {len(value)} characters ({OWNER})")
-        return value[:longest]
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _json_number(key: str, value: float) -> float | str:
-    """Return a metric's value in the JSON of Protocol Buffers, which MLflow's API speaks."""
-    try:
-        number = float(value)
-    except (OverflowError, TypeError, ValueError) as error:
-        problem = f"the metric '{key}' is no number: {value!r}"
-        raise TrackerError(problem, owner=OWNER) from error
-    if math.isfinite(number):
-        return number
-    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+    def _note_away(self, error: TrackerError) -> None:
+        """Remember that the server does not answer; the run's thread is the one to tell people."""
+        log.debug(str(error))
+        self._is_away = True
 
 
 def _number(value: float | str) -> float:
     """Return a metric's value; MLflow's databases keep an infinity as the largest number."""
     number = float(value)
     return math.copysign(math.inf, number) if abs(number) == sys.float_info.max else number
-
-
-@contextmanager
-def _file_named(name: str, path: Path) -> Iterator[Path]:
-    """Give a file another name for a while: MLflow keeps artifacts under the name of the local file."""
-    if path.name == name:
-        yield path
-        return
-    with TemporaryDirectory(prefix="kladml-") as folder:
-        named = Path(folder, name)
-        try:
-            named.symlink_to(path.resolve())
-        except (OSError, NotImplementedError):
-            # Windows allows links to few users.
-            shutil.copyfile(path, named)
-        yield named
