@@ -16,6 +16,7 @@ import urllib.request
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -134,17 +135,22 @@ def program_of_postgresql(name):
     """Debian keeps the server's programs out of the path."""
     found = shutil.which(name) or next(map(str, sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))[-1:]), None)
     if found is None:
-        message = f"PostgreSQL's {name} is not installed (Debian: apt-get install postgresql)"
-        if os.environ.get("KLADML_REQUIRE_SERVICES") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        lacks(f"PostgreSQL's {name} is not installed (Debian: apt-get install postgresql)")
     return found
+
+
+def lacks(message):
+    if os.environ.get("KLADML_REQUIRE_SERVICES") == "1":
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 @contextmanager
 def running_postgresql():
     """A PostgreSQL server; yields the address of its database."""
     initdb, postgres = program_of_postgresql("initdb"), program_of_postgresql("postgres")
+    if find_spec("psycopg2") is None:
+        lacks("psycopg2 is not installed (pip install psycopg2-binary)")
     # It refuses to run as root, and pytest's own folders are closed to others.
     other = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
     with tempfile.TemporaryDirectory(prefix="kladml-pg-") as folder:
