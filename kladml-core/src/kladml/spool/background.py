@@ -67,6 +67,7 @@ class DrainThread:
         self._patience = 0.0
         self._deadline: float | None = None
         self._is_to_sync = False
+        self._was_tried_at_the_end = False
         self._pause = _FIRST_PAUSE
         self._is_done = False
         self.was_told = False
@@ -114,7 +115,7 @@ class DrainThread:
             self._patience = seconds
             self._deadline = time.monotonic() + seconds
             self._changed.notify_all()
-        self._thread.join(seconds)
+        self._thread.join(seconds + 2 * _PAUSE_AT_THE_END)  # it lets go of the folder when it ends
         return not self._thread.is_alive() and self._is_done
 
     def _forget(self) -> None:
@@ -126,6 +127,7 @@ class DrainThread:
             with self._changed:
                 asked, is_ending = self._asked, self._deadline is not None
             count = self._step()
+            self._was_tried_at_the_end = self._deadline is not None
             if count is None:
                 self._rest_after_failure()
             elif count == 0:
@@ -148,7 +150,8 @@ class DrainThread:
             return False
         longest = min(self._patience, _LONGEST_FAILURE_AT_THE_END)
         has_failed_long = self.failure is not None and time.time() - self.failure.since > longest
-        return has_failed_long or time.monotonic() >= self._deadline
+        # It may work again since its last attempt, which may be a minute ago.
+        return (has_failed_long and self._was_tried_at_the_end) or time.monotonic() >= self._deadline
 
     def _rest_after_failure(self) -> None:
         with self._changed:

@@ -95,6 +95,9 @@ class Drain:
             self._held = Batch()
             self._note(batch)
             self._folder.save_delivered(self._reader.position, self.status)
+            for event in batch.events:
+                if isinstance(event, Artifact):  # not before: the batch would come again without its file
+                    Path(event.file).unlink(missing_ok=True)
         while self._reader.left:
             self._take_back(self._reader.left.pop())
         return len(batch)
@@ -134,8 +137,6 @@ class Drain:
             if isinstance(event, Status):
                 self.status = event.status
                 times.append(event.time_ms)
-            elif isinstance(event, Artifact):
-                Path(event.file).unlink(missing_ok=True)
         self.last_ms = max([self.last_ms, *times])
 
 
