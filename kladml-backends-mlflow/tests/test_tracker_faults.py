@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from mlflow import MlflowClient
@@ -127,7 +128,7 @@ def test_server_that_is_absent_and_comes_in_the_middle_of_a_run(absent_server, o
     assert tracker.how_to_view(run_id) == absent_server.url
     with pytest.raises(TrackerError, match="cannot be reached"):
         tracker.get_run(run_id)
-    assert len([entry for entry in caplog.records if "cannot be reached" in entry.getMessage()]) <= 2
+    assert len([entry for entry in caplog.records if "cannot be reached" in entry.getMessage()]) == 1
 
     absent_server.start()
     wait_until(lambda: tracker._recording.failure is None)
@@ -218,6 +219,24 @@ def test_lost_answer_of_the_beginning_leaves_one_run(server, open_tracker, forwa
         tracker.end_run()
         assert tracker.get_run(run_id).status == "FINISHED"
     [run] = runs_of(server.url, "lost")
+    assert (run.data.metrics, run.info.status) == ({"loss": 0.5}, "FINISHED")
+
+
+def test_server_that_is_back_when_a_run_ends_is_tried_once_more(server, open_tracker, forwarding):
+    down = []
+    with forwarding(server.url, lambda _: bool(down)) as proxy:
+        tracker = open_tracker(proxy.url)
+        tracker.patience = 60.0
+        tracker.start_run("back at the end")
+        down.append("yes")
+        tracker.log_metric("loss", 0.5)
+        wait_until(lambda: tracker._recording.failure is not None)
+        thread = tracker._recording._thread
+        thread.failure = replace(thread.failure, since=thread.failure.since - 3600)
+        down.clear()
+        tracker.end_run()
+    assert tracker.undelivered() == []
+    [run] = runs_of(server.url, "back at the end")
     assert (run.data.metrics, run.info.status) == ({"loss": 0.5}, "FINISHED")
 
 

@@ -26,6 +26,7 @@ from kladml_backends_mlflow.settings import MLflowSettings
 if TYPE_CHECKING:
     from kladml.interfaces import BackendContext
     from kladml.spool.events import Sink
+    from kladml.spool.recording import Recording
     from kladml_backends_mlflow.server_runs import RunInfo
 
 SPOOL_NAME = "mlflow"
@@ -84,7 +85,7 @@ class MLflowTracker(SpooledTracker):
 
             spool = Workspace.ensure().state / "spool" / SPOOL_NAME
         super().__init__(Path(spool).expanduser().absolute(), destination=self._server.uri)
-        self._is_away = False
+        self._is_away = self._was_told = False
         self._infos: dict[str, RunInfo] = {}
 
     @classmethod
@@ -107,10 +108,10 @@ class MLflowTracker(SpooledTracker):
         try:
             self._server.within(_SHORT_TIMEOUT).get("experiments/search", max_results=1)
         except (UnreachableServerError, RefusedCallError) as error:
-            self._is_away = True
+            self._is_away = self._was_told = True
             log.warning(f"{error} (runs are kept in {self._spool} until it takes them)")
             return
-        self._is_away = False
+        self._is_away = self._was_told = False
         if waiting := left_behind(self._spool, self._destination):
             log.info(f"records of {len(waiting)} runs wait in {self._spool}; kladml sync delivers them")
 
@@ -177,6 +178,7 @@ class MLflowTracker(SpooledTracker):
         recording = self._current()
         super().end_run(status)
         self._is_away = recording.failure is not None
+        self._was_told &= self._is_away
 
     def how_to_view(self, run_id: str) -> str | None:
         """Return the address of the run in the server's web interface.
@@ -224,6 +226,9 @@ class MLflowTracker(SpooledTracker):
 
     def _make_sink(self) -> Sink:
         return ServerSink(self._server)
+
+    def _prepare(self, recording: Recording) -> None:
+        recording.was_told = self._was_told
 
     def _deliver(self, run_id: str) -> None:
         """See to it that what is read next of a run has what this object recorded, as far as the server takes it."""

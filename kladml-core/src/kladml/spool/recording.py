@@ -94,6 +94,10 @@ class Recording:
         """Whether the user was warned that something keeps records from being delivered."""
         return self._thread.was_told
 
+    @was_told.setter
+    def was_told(self, was_told: bool) -> None:
+        self._thread.was_told = was_told
+
     def deliver_first(self) -> None:
         """Make the run known where it belongs before anything is recorded, if that is possible now.
 
