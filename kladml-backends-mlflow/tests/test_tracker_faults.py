@@ -259,27 +259,51 @@ def test_run_that_is_denied_is_kept_and_may_go_elsewhere(server, serving, open_t
     assert elsewhere.undelivered() == []
 
 
-def test_process_killed_while_the_server_is_away(absent_server, open_tracker, tmp_path):
-    program = """
-import os, signal, sys
+PROGRAM = """
+import sys
 from kladml_backends_mlflow import MLflowTracker
-tracker = MLflowTracker(sys.argv[1], spool=sys.argv[2])
+tracker = MLflowTracker(sys.argv[1], timeout=60.0, spool=sys.argv[2])
 run_id = tracker.start_run("murder")
-for step in range(5_000):
+for step in range(int(sys.argv[3])):
     tracker.log_metric("loss", 1 / (step + 1), step)
 print(run_id, flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
+sys.stdin.read()
 """
-    command = [sys.executable, "-c", program, absent_server.url, str(tmp_path / "spool")]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    run_id = done.stdout.strip()
+
+
+@contextmanager
+def process_that_records(url, spool, count):
+    """A process that has recorded so much; it is killed, and nothing of it is left."""
+    command = [sys.executable, "-c", PROGRAM, url, str(spool), str(count)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def test_process_killed_while_the_server_is_away(absent_server, open_tracker, tmp_path):
+    with process_that_records(absent_server.url, tmp_path / "spool", 5_000) as run_id:
+        pass
     absent_server.start()
     tracker = open_tracker(absent_server.url)
     assert [run.run_id for run in tracker.undelivered()] == [run_id]
     assert tracker.sync(run_id) == 5_000
     assert tracker.get_run(run_id).status == "KILLED"
     assert sorted(tracker.metric_history(run_id, "loss")) == [(step, 1 / (step + 1)) for step in range(5_000)]
+
+
+def test_process_killed_while_it_delivers(server, open_tracker, tmp_path):
+    client = MlflowClient(server.url)
+    with process_that_records(server.url, tmp_path / "spool", 20_000) as run_id:
+        wait_until(lambda: client.get_run(run_id).data.metrics)
+    tracker = open_tracker()
+    [left] = tracker.undelivered()
+    assert 0 < left.events < 20_000
+    tracker.sync(run_id)
+    assert tracker.get_run(run_id).status == "KILLED"
+    history = [(point.step, point.value) for point in client.get_metric_history(run_id, "loss")]
+    assert sorted(history) == [(step, 1 / (step + 1)) for step in range(20_000)]
 
 
 def test_run_goes_on_without_the_server_that_has_it(doomed_server, open_tracker, tmp_path):

@@ -71,7 +71,7 @@ class MLflowTracker(SpooledTracker):
     settings_class: ClassVar[type[Any]] = MLflowSettings
     capabilities: ClassVar[frozenset[str]] = frozenset({"artifacts", "read", "resume", "sync"})
     owner: ClassVar[str] = OWNER
-    patience = 30.0
+    patience = 60.0  # for files; a server that fails is not waited for
 
     def __init__(self, tracking_uri: str | None = None, timeout: float = 10.0, spool: str | Path | None = None) -> None:
         uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
