@@ -141,7 +141,8 @@ class TrackingServer:
             if repeatable and isinstance(cause, ConnectionResetError | BrokenPipeError):
                 # A server closes connections that were idle, and may do so just as one is used again.
                 return self._call(method, path, payload, timeout=timeout, repeatable=False)
-            raise self._unreachable(_one_line(str(cause)) or type(cause).__name__) from error
+            said = cause.strerror if isinstance(cause, OSError) else None
+            raise self._unreachable(_one_line(said or str(cause)) or type(cause).__name__) from error
         if response.status_code in _BUSY:
             failure = f"it answers {response.status_code}"
             raise self._unreachable(failure)

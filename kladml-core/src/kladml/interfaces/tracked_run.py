@@ -58,5 +58,5 @@ class UndeliveredRun:
     def __str__(self) -> str:
         """Return a sentence for the end of a run."""
         why = f", {self.reason}" if self.reason else ""
-        when = f" since {self.since.astimezone():%H:%M}" if self.reason and self.since is not None else ""
+        when = f" (since {self.since.astimezone():%H:%M})" if self.reason and self.since is not None else ""
         return f"{self.events} events spooled{why}{when}; kladml sync delivers them"
