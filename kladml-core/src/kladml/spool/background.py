@@ -127,7 +127,7 @@ class DrainThread:
             with self._changed:
                 asked, is_ending = self._asked, self._deadline is not None
             count = self._step()
-            self._was_tried_at_the_end = self._deadline is not None
+            self._was_tried_at_the_end = is_ending
             if count is None:
                 self._rest_after_failure()
             elif count == 0:
