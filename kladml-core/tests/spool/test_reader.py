@@ -174,3 +174,19 @@ def test_file_system_that_maps_nothing_is_read(filled, read_all, monkeypatch):
 
     monkeypatch.setattr(mmap, "mmap", Refused)
     assert steps(read_all()[0]) == STEPS
+
+
+@pytest.mark.parametrize(("count", "is_said"), [(3, False), (112, True)])
+def test_record_in_part_is_nobodys_loss_unless_a_page_may_be_missing(folder, read_all, said, count, is_said):
+    """A kill leaves the beginning of the last record, which nobody was told is kept; so does a loss of power."""
+    writer = SpoolWriter(SegmentPool(folder.path, 16_384))
+    for step in range(count):
+        writer.record("loss", 0.5, step, 0)
+    writer.record("loss", 0.5, count, 0)
+    path, end = segment_path(folder.path, 1), writer._offset
+    assert ((end - 36) // 4096 < (end - 1) // 4096) == is_said
+    content = bytearray(path.read_bytes())
+    content[end - 4 : end] = bytes(4)
+    path.write_bytes(content)
+    assert steps(read_all()[0]) == list(range(count))
+    assert len(said()) == is_said
