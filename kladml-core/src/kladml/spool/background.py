@@ -127,7 +127,7 @@ class DrainThread:
             with self._changed:
                 asked, is_ending = self._asked, self._deadline is not None
             count = self._step()
-            self._was_tried_at_the_end = self._deadline is not None
+            self._was_tried_at_the_end = is_ending
             if count is None:
                 self._rest_after_failure()
             elif count == 0:
@@ -136,7 +136,7 @@ class DrainThread:
                     self._changed.notify_all()
                 self._is_done = is_ending
                 self._rest(POLL_SECONDS)
-            elif count * _FEW < self._drain.batch_size:
+            elif count * _FEW < self._drain.batch_size and not self._drain.is_behind():
                 self._rest(POLL_SECONDS)
         try:
             self._drain.close()
@@ -157,7 +157,7 @@ class DrainThread:
         with self._changed:
             self._changed.notify_all()
             if self._deadline is not None:
-                self._changed.wait(_PAUSE_AT_THE_END)
+                self._changed.wait(max(0.0, min(_PAUSE_AT_THE_END, self._deadline - time.monotonic())))
                 return
         self._rest(self._pause, until_asked=False)
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
