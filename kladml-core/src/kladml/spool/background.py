@@ -114,7 +114,7 @@ class DrainThread:
             self._patience = seconds
             self._deadline = time.monotonic() + seconds
             self._changed.notify_all()
-        self._thread.join(seconds)
+        self._thread.join(seconds + _PAUSE_AT_THE_END)  # so that a thread that ends in time has let go of the folder
         return not self._thread.is_alive() and self._is_done
 
     def _forget(self) -> None:
@@ -134,7 +134,7 @@ class DrainThread:
                     self._changed.notify_all()
                 self._is_done = is_ending
                 self._rest(POLL_SECONDS)
-            elif count * _FEW < self._drain.batch_size:
+            elif count * _FEW < self._drain.batch_size and not self._drain.is_behind():
                 self._rest(POLL_SECONDS)
         try:
             self._drain.close()
@@ -154,7 +154,7 @@ class DrainThread:
         with self._changed:
             self._changed.notify_all()
             if self._deadline is not None:
-                self._changed.wait(_PAUSE_AT_THE_END)
+                self._changed.wait(max(0.0, min(_PAUSE_AT_THE_END, self._deadline - time.monotonic())))
                 return
         self._rest(self._pause, until_asked=False)
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)

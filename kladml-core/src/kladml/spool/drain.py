@@ -70,6 +70,10 @@ class Drain:
         """Where the next record begins."""
         return self._reader.position
 
+    def is_behind(self) -> bool:
+        """Tell whether a later segment waits, so that a small batch is but the end of one."""
+        return self._reader.next_segment() is not None
+
     def step(self) -> int:
         """Deliver the next batch.
 

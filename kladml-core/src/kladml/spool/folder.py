@@ -81,7 +81,7 @@ class SpoolFolder:
             content: dict[str, Any] = json.loads((self.path / RUN).read_text(encoding="utf-8"))
             known = {item.name for item in fields(SpooledRun)}
             return SpooledRun(**{name: value for name, value in content.items() if name in known})
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError, AttributeError) as error:
             log.warning(f"{self.path / RUN} cannot be read, and what was recorded beside it stays there: {error}")

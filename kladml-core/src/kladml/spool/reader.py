@@ -55,7 +55,7 @@ class SpoolReader:
         """Return the next records: at most about `most`, and none if nothing was recorded since."""
         while True:
             if self._segment is None and not self._open(self.position.segment):
-                later = self._next()
+                later = self.next_segment()
                 if later is None:
                     return Batch()
                 self.position = Position(later)
@@ -63,7 +63,7 @@ class SpoolReader:
             batch = self._read(most)
             if len(batch):
                 return batch
-            later = self._next()
+            later = self.next_segment()
             # Asked in this order: what was recorded before the next segment was made is read now.
             if later is not None and len(batch := self._read(most)):
                 return batch
@@ -81,6 +81,13 @@ class SpoolReader:
         if self._mapped is not None:
             self._mapped.close()
             self._mapped = None
+
+    def next_segment(self) -> int | None:
+        """Return the number of the first segment behind the current one that there is."""
+        numbers = self._folder.numbers()
+        if self._writer is not None:
+            numbers += self._writer.segments_in_memory()
+        return min((number for number in numbers if number > self.position.segment), default=None)
 
     def _read(self, most: int) -> Batch:
         segment = self._segment
@@ -119,13 +126,6 @@ class SpoolReader:
         self._is_damaged = False
         self._segment = SegmentReader(buffer, self.position.offset)
         return True
-
-    def _next(self) -> int | None:
-        """Return the number of the first segment behind the current one that there is."""
-        numbers = self._folder.numbers()
-        if self._writer is not None:
-            numbers += self._writer.segments_in_memory()
-        return min((number for number in numbers if number > self.position.segment), default=None)
 
     def _look_behind(self) -> None:
         """Notice records that zeros hide, such as those of a page that a loss of power took."""

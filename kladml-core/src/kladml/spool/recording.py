@@ -137,6 +137,8 @@ class Recording:
         if self._thread.finish(seconds):
             return 0
         left = count_left(self.folder, self.writer)
+        if not left:  # it is being removed, and is not to be there again
+            return 0
         self._write_down(self.run)
         self.writer.keep()
         if not self.writer.segments_in_memory():
