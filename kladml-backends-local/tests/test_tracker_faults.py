@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib.util
 import json
@@ -73,7 +74,7 @@ def chance():
     """Random numbers, others in every run; a failing test prints their seed, and KLADML_TEST_SEED repeats them."""
     seed = int(os.environ.get("KLADML_TEST_SEED") or secrets.randbelow(2**31))
     print(f"\nKLADML_TEST_SEED={seed}")  # noqa: T201 - pytest shows it where the test fails
-    return random.Random(seed)
+    return random.Random(seed)  # noqa: S311 - moments and bytes, no secrets
 
 
 @pytest.fixture
@@ -243,9 +244,9 @@ def disk(mount, tracker, template, tmp_path):
             filling.unlink()
             return
         descriptor = os.open(filling, os.O_WRONLY | os.O_CREAT)
-        with pytest.raises(OSError, match="No space"):
-            while True:
-                os.write(descriptor, bytes(4096))
+        with contextlib.suppress(OSError):
+            while os.write(descriptor, bytes(4096)):
+                pass
         os.close(descriptor)
 
     return fill
@@ -796,7 +797,9 @@ def test_database_is_the_one_that_mlflow_writes_from_the_same_calls(
     found = lab.content(tracker.database)
     if isinstance(way, int):
         found["runs"] = [row.replace('"later": null, ', "") for row in found["runs"]]
-    assert (found, files(tracker.database.parent)) == by_mlflow
+    expected, kept = by_mlflow
+    assert {name: (found[name], rows) for name, rows in expected.items() if found[name] != rows} == {}
+    assert files(tracker.database.parent) == kept
     # Two recordings, as the run is resumed: each says it, if the tables are others then.
     assert len(warned(caplog)) == (0 if way == "direct" else 2 if way == "by MLflow" or way < 18 else 1)
 

@@ -442,16 +442,15 @@ def content(database: Path) -> dict[str, list[str]]:
         }
     shown = {row["run_uuid"]: f"run {row['name']}" for row in tables["runs"]}
     shown |= {row["dataset_uuid"]: f"data set {row['name']}" for row in tables["datasets"]}
-    shown |= {
-        row["input_uuid"]: f"{shown[row['source_id']]} of {shown[row['destination_id']]}" for row in tables["inputs"]
-    }
+    edges = [(row["input_uuid"], row["source_id"], row["destination_id"]) for row in tables["inputs"]]
+    shown |= {edge: f"{shown[source]} of {shown[run_id]}" for edge, source, run_id in edges}
+    shown[database.parent.as_uri()] = "file:///state"
     for row in (row for rows in tables.values() for row in rows):
         for column, value in row.items():
             if column in _TIMES and value is not None and value > _EARLY_MS:
                 row[column] = "now"
-            elif isinstance(value, str):
-                for identifier, name in shown.items():
-                    row[column] = value = value.replace(identifier, name)
+            for identifier in shown if isinstance(value, str) else ():
+                row[column] = row[column].replace(identifier, shown[identifier])
     return {name: sorted(json.dumps(row, sort_keys=True) for row in rows) for name, rows in tables.items()}
 
 
