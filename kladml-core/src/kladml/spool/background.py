@@ -122,11 +122,10 @@ class DrainThread:
         self._changed = threading.Condition()
 
     def _work(self) -> None:
-        was_ending = False
-        while not self._is_done and not (was_ending and self._is_late()):  # after the last record tried once at least
+        is_ending = False
+        while not self._is_done and not self._is_late(was_tried=is_ending):
             with self._changed:
                 asked, is_ending = self._asked, self._deadline is not None
-            was_ending = is_ending
             count = self._step()
             if count is None:
                 self._rest_after_failure()
@@ -144,13 +143,13 @@ class DrainThread:
             log.debug(f"{type(error).__name__}: {error}")
         self._on_end(self._is_done)
 
-    def _is_late(self) -> bool:
-        """Tell whether the run has ended and its sink has had its time, or has failed for long."""
+    def _is_late(self, *, was_tried: bool) -> bool:
+        """Tell whether the run has ended and its sink has had its time, or has failed for long and was tried since."""
         if self._deadline is None:
             return False
         longest = min(self._patience, _LONGEST_FAILURE_AT_THE_END)
         has_failed_long = self.failure is not None and time.time() - self.failure.since > longest
-        return has_failed_long or time.monotonic() >= self._deadline
+        return (was_tried and has_failed_long) or time.monotonic() >= self._deadline
 
     def _rest_after_failure(self) -> None:
         with self._changed:
