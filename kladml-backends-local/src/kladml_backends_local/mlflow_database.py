@@ -49,12 +49,12 @@ def ensure_database(database: Path, artifacts: Path) -> None:
     Raises:
         TrackerError: The folder cannot be written to, or MLflow cannot make its tables.
     """
+    if _is_made(database):
+        return
     from filelock import FileLock, Timeout
 
     lock = database.with_name(f"{database.name}.lock")
     try:
-        if _is_made(database):
-            return
         database.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=_LOCK_SECONDS):
             if not _is_made(database):
@@ -111,9 +111,8 @@ def check_database(database: Path, *, write: bool = False) -> None:
                 connection.execute("ROLLBACK")
     except sqlite3.Error as error:
         problem = f"the tracking database {database} cannot be used: {error}"
-        raise TrackerError(
-            problem, owner=OWNER, next_step="check its permissions, or move the file away and a new one is made"
-        ) from error
+        step = "check its permissions and the space on the disk, or move the file away and a new one is made"
+        raise TrackerError(problem, owner=OWNER, next_step=step) from error
 
 
 def reason(error: BaseException) -> str:
@@ -130,7 +129,10 @@ def reason(error: BaseException) -> str:
 
 def _is_made(database: Path) -> bool:
     # An empty file is what SQLite leaves when it is asked for a database and nothing is written.
-    return database.is_file() and database.stat().st_size > 0
+    try:
+        return database.is_file() and database.stat().st_size > 0
+    except OSError:  # gone in between
+        return False
 
 
 def _make(database: Path, artifacts: Path) -> None:

@@ -67,7 +67,6 @@ class DrainThread:
         self._patience = 0.0
         self._deadline: float | None = None
         self._is_to_sync = False
-        self._was_tried_at_the_end = False
         self._pause = _FIRST_PAUSE
         self._is_done = False
         self.was_told = False
@@ -123,11 +122,11 @@ class DrainThread:
         self._changed = threading.Condition()
 
     def _work(self) -> None:
-        while not self._is_done and not self._is_late():
+        is_ending = False
+        while not self._is_done and not self._is_late(was_tried=is_ending):
             with self._changed:
                 asked, is_ending = self._asked, self._deadline is not None
             count = self._step()
-            self._was_tried_at_the_end = is_ending
             if count is None:
                 self._rest_after_failure()
             elif count == 0:
@@ -144,14 +143,13 @@ class DrainThread:
             log.debug(f"{type(error).__name__}: {error}")
         self._on_end(self._is_done)
 
-    def _is_late(self) -> bool:
-        """Tell whether the run has ended and its sink has had its time, or has failed for long."""
+    def _is_late(self, *, was_tried: bool) -> bool:
+        """Tell whether the run has ended and its sink has had its time, or has failed for long and was tried since."""
         if self._deadline is None:
             return False
         longest = min(self._patience, _LONGEST_FAILURE_AT_THE_END)
         has_failed_long = self.failure is not None and time.time() - self.failure.since > longest
-        # It may work again since its last attempt, which may be a minute ago.
-        return (has_failed_long and self._was_tried_at_the_end) or time.monotonic() >= self._deadline
+        return (was_tried and has_failed_long) or time.monotonic() >= self._deadline
 
     def _rest_after_failure(self) -> None:
         with self._changed:

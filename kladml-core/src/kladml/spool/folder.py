@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import struct
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 RUN = "run.json"
 FILES = "files"
 POSITION = "position"
+GONE = ".gone"
+"""How the name of a folder ends that is being removed."""
 
-_GONE = ".gone"
-_PLACE = struct.Struct("<QQB")
+_PLACE = struct.Struct("<QQBB")
 _CHECKSUM = struct.Struct("<I")
 _STATUSES = ("", *RUN_STATUSES)
 
@@ -53,11 +55,13 @@ class Delivered:
         position: Where the first record begins that is not, or that may not be.
         status: The run's last status that is; empty if none is.
         at_ms: When this was written down, in milliseconds since the epoch of Unix; 0 if never.
+        ended: The run's status at its end, if the record of that found no place on a full disk; else empty.
     """
 
     position: Position
     status: str = ""
     at_ms: int = 0
+    ended: str = ""
 
 
 class SpoolFolder:
@@ -106,13 +110,16 @@ class SpoolFolder:
             content, at_ms = b"", 0
         place, checksum = content[: _PLACE.size], content[_PLACE.size :]
         if len(place) == _PLACE.size and checksum == _CHECKSUM.pack(crc32(place)):
-            segment, offset, status = _PLACE.unpack(place)
-            return Delivered(Position(segment, offset), _STATUSES[status], at_ms)
+            segment, offset, status, ended = _PLACE.unpack(place)
+            return Delivered(Position(segment, offset), _STATUSES[status], at_ms, _STATUSES[ended])
         return Delivered(Position(min(self.numbers(), default=1)))
 
-    def save_delivered(self, position: Position, status: str) -> None:
-        """Write down what was delivered, in one write that a process cannot leave half done."""
-        place = _PLACE.pack(position.segment, position.offset, _STATUSES.index(status))
+    def save_delivered(self, position: Position, status: str, ended: str = "") -> None:
+        """Write down what was delivered, in one write that a process cannot leave half done.
+
+        It needs no space but for the first time, so that a full disk takes it.
+        """
+        place = _PLACE.pack(position.segment, position.offset, _STATUSES.index(status), _STATUSES.index(ended))
         try:
             descriptor = os.open(self.path / POSITION, os.O_WRONLY | os.O_CREAT, 0o600)
             try:
@@ -142,18 +149,19 @@ class SpoolFolder:
 
     def remove(self) -> None:
         """Remove the folder with everything in it, at once for everybody who looks for it."""
-        gone = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}{_GONE}")
+        gone = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}{GONE}")
         try:
             self.path.rename(gone)
         except OSError:  # somebody has a file of it open, where that matters
             gone = self.path
-        for path in (gone, *self.path.parent.glob(f".*{_GONE}")):  # others as well, whose removal was cut short
-            shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):
+                (gone / RUN).unlink(missing_ok=True)  # first: with what is left, the run would look like a killed one
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def spooled_runs(spool: Path) -> list[SpoolFolder]:
     """Return the folders of a spool that belong to a run, the oldest first."""
-    paths = [path.parent for path in spool.glob(f"*/{RUN}") if not path.parent.name.endswith(_GONE)]
+    paths = [path.parent for path in spool.glob(f"*/{RUN}") if not path.parent.name.endswith(GONE)]
     folders = [SpoolFolder(path) for path in paths]
     runs = [(run.started_ms, run.run_id, folder) for folder in folders if (run := folder.read_run()) is not None]
     return [folder for _, _, folder in sorted(runs, key=lambda entry: entry[:2])]
