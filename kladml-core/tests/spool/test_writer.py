@@ -260,12 +260,13 @@ acknowledged, nested, interrupts, step, is_inside = [], [], 0, 0, False
 most = int(sys.argv[3])
 
 def handler(*_):
-    global interrupts
+    global interrupts, is_inside
     interrupts += 1
     if interrupts < most:
         signal.setitimer(signal.ITIMER_REAL, rng.uniform(5e-6, 8e-5))
     if interrupts % 2:
         if is_inside:
+            is_inside = False  # the next one may come while this one is caught
             raise Interrupt
         return
     if not nested_now:
