@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sqlite3
+import sys
 from contextlib import closing
 
 import pytest
@@ -12,8 +13,7 @@ import pytest
 from kladml.errors import TrackerError
 from kladml.spool.events import Batch, Params, SpooledRun, Status, Tags
 from kladml_backends_local.direct_sink import DirectSink
-from kladml_backends_local.mlflow_database import ensure_database
-from kladml_backends_local.mlflow_store import MlflowStore
+from kladml_backends_local.mlflow_database import ensure_database, open_store
 from kladml_backends_local.run_reader import RunReader
 
 POINTS = [("loss", 0.5, 5, 3), ("loss", math.nan, 6, 1), ("loss", math.inf, 7, 2), ("loss", -math.inf, 7, 2)]
@@ -51,16 +51,20 @@ def numbers(runs):
 
 @pytest.mark.parametrize("number", [0, 1, 4, 5, 6])
 def test_run_is_what_mlflow_reads(reader, folder, number):
-    with closing(MlflowStore(folder / "mlflow.db", folder / "artifacts")) as store:
-        expected = store.run(run_of(number).run_id)
+    store = open_store(folder / "mlflow.db", folder / "artifacts")
+    expected = store.get_run(run_of(number).run_id)
+    experiment = store.get_experiment(expected.info.experiment_id)
+    store.engine.dispose()
     found = reader.get_run(run_of(number).run_id)
-    assert repr(found.metrics) == repr({key: expected.metrics[key] for key in found.metrics})
-    assert len(found.metrics) == len(expected.metrics)
+    largest = {sys.float_info.max: math.inf, -sys.float_info.max: -math.inf}
+    metrics = {key: largest.get(value, value) for key, value in expected.data.metrics.items()}
+    assert repr(found.metrics) == repr({key: metrics[key] for key in found.metrics})
+    assert len(found.metrics) == len(metrics)
     assert (found.status, found.experiment_name, found.params, found.tags) == (
-        expected.status,
-        expected.experiment_name,
-        expected.params,
-        expected.tags,
+        expected.info.status,
+        experiment.name,
+        expected.data.params,
+        expected.data.tags,
     )
 
 
