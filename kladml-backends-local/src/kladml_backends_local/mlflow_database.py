@@ -111,9 +111,8 @@ def check_database(database: Path, *, write: bool = False) -> None:
                 connection.execute("ROLLBACK")
     except sqlite3.Error as error:
         problem = f"the tracking database {database} cannot be used: {error}"
-        raise TrackerError(
-            problem, owner=OWNER, next_step="check its permissions, or move the file away and a new one is made"
-        ) from error
+        step = "check its permissions and the space on the disk, or move the file away and a new one is made"
+        raise TrackerError(problem, owner=OWNER, next_step=step) from error
 
 
 def reason(error: BaseException) -> str:

@@ -25,7 +25,7 @@ FILES = "files"
 POSITION = "position"
 
 _GONE = ".gone"
-_PLACE = struct.Struct("<QQB")
+_PLACE = struct.Struct("<QQBB")
 _CHECKSUM = struct.Struct("<I")
 _STATUSES = ("", *RUN_STATUSES)
 
@@ -53,11 +53,13 @@ class Delivered:
         position: Where the first record begins that is not, or that may not be.
         status: The run's last status that is; empty if none is.
         at_ms: When this was written down, in milliseconds since the epoch of Unix; 0 if never.
+        ended: The run's status at its end, if the record of that found no place on a full disk; else empty.
     """
 
     position: Position
     status: str = ""
     at_ms: int = 0
+    ended: str = ""
 
 
 class SpoolFolder:
@@ -106,13 +108,16 @@ class SpoolFolder:
             content, at_ms = b"", 0
         place, checksum = content[: _PLACE.size], content[_PLACE.size :]
         if len(place) == _PLACE.size and checksum == _CHECKSUM.pack(crc32(place)):
-            segment, offset, status = _PLACE.unpack(place)
-            return Delivered(Position(segment, offset), _STATUSES[status], at_ms)
+            segment, offset, status, ended = _PLACE.unpack(place)
+            return Delivered(Position(segment, offset), _STATUSES[status], at_ms, _STATUSES[ended])
         return Delivered(Position(min(self.numbers(), default=1)))
 
-    def save_delivered(self, position: Position, status: str) -> None:
-        """Write down what was delivered, in one write that a process cannot leave half done."""
-        place = _PLACE.pack(position.segment, position.offset, _STATUSES.index(status))
+    def save_delivered(self, position: Position, status: str, ended: str = "") -> None:
+        """Write down what was delivered, in one write that a process cannot leave half done.
+
+        It needs no space but for the first time, so that a full disk takes it.
+        """
+        place = _PLACE.pack(position.segment, position.offset, _STATUSES.index(status), _STATUSES.index(ended))
         try:
             descriptor = os.open(self.path / POSITION, os.O_WRONLY | os.O_CREAT, 0o600)
             try:

@@ -149,6 +149,8 @@ class Recording:
             return left
         kept = count_left(self.folder) if self.folder.read_run() is not None else 0
         self.writer.lost += max(left - kept, 0)
+        delivered = self.folder.delivered()
+        self.folder.save_delivered(delivered.position, delivered.status, ended=status)
         return kept
 
     def let_go(self, seconds: float) -> None:

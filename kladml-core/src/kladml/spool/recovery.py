@@ -58,13 +58,14 @@ def deliver(folder: SpoolFolder, sink: Sink, *, progress: Callable[[int], None] 
         if not is_held or run is None:
             return None
         count = 0
+        ended = folder.delivered().ended
         drain = Drain(folder, run, sink)
         try:
             while delivered := drain.step():
                 count += delivered
                 progress(delivered)
             if drain.status in _GOING_ON:
-                drain.end("KILLED")
+                drain.end(ended or "KILLED")
         finally:
             drain.close()
         folder.remove()
