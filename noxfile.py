@@ -254,6 +254,15 @@ def reliability(session: nox.Session) -> None:
     session.run("python", "benchmarks/reliability.py", *session.posargs, env=env)
 
 
+@nox.session(python=PYTHON)
+def tracker_faults(session: nox.Session) -> None:
+    """Processes that record runs, killed two hundred times, and segments damaged: how much is lost."""
+    needs = group("test", of="kladml-backends-local")
+    install_editable(session, ["kladml-core", "kladml-backends-local"], *needs, *group("test"))
+    session.run("pytest", "kladml-backends-local/tests/test_tracker_faults.py")
+    session.run("python", "benchmarks/tracker_faults.py", *session.posargs)
+
+
 @nox.session(python=PYTHON, reuse_venv=False)
 def lock(session: nox.Session) -> None:
     """Resolve everything anew and write constraints.txt."""

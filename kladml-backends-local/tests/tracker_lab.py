@@ -6,6 +6,7 @@ program it is one of the processes: `python tracker_lab.py record|recover|open|w
 
 from __future__ import annotations
 
+import json
 import logging
 import mmap
 import os
@@ -422,6 +423,35 @@ def damaged_round(waiting: Path, folder: Path, damage: Damage) -> list[str]:
         if value != value_of(step, TEN.index(key) if key in TEN else 0):
             wrong.append(f"{damage}: {key} {step} {value} was never recorded")
     return wrong
+
+
+_TIMES = ("start_time", "end_time", "creation_time", "last_update_time", "timestamp")
+_EARLY_MS = 10_000_000_000
+"""Times below are a test's own; later ones are those of the calls."""
+
+
+def content(database: Path) -> dict[str, list[str]]:
+    """Return every row of every table of a database, without random identifiers and the times of calls."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.row_factory = sqlite3.Row
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        tables = {
+            name: [dict(row) for row in connection.execute(f'SELECT * FROM "{name}" ORDER BY rowid')]  # noqa: S608
+            for name in names
+            if name not in {"alembic_version", "sqlite_sequence"}
+        }
+    shown = {row["run_uuid"]: f"run {row['name']}" for row in tables["runs"]}
+    shown |= {row["dataset_uuid"]: f"data set {row['name']}" for row in tables["datasets"]}
+    edges = [(row["input_uuid"], row["source_id"], row["destination_id"]) for row in tables["inputs"]]
+    shown |= {edge: f"{shown[source]} of {shown[run_id]}" for edge, source, run_id in edges}
+    shown[database.parent.as_uri()] = "file:///state"
+    for row in (row for rows in tables.values() for row in rows):
+        for column, value in row.items():
+            if column in _TIMES and value is not None and value > _EARLY_MS:
+                row[column] = "now"
+            for identifier in shown if isinstance(value, str) else ():
+                row[column] = row[column].replace(identifier, shown[identifier])
+    return {name: sorted(json.dumps(row, sort_keys=True) for row in rows) for name, rows in tables.items()}
 
 
 class Said(logging.Handler):
