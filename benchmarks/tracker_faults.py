@@ -1,4 +1,4 @@
-"""Processes that record with `LocalTracker` and are killed at random moments: how much of what was acknowledged is lost.
+"""Processes that record with `LocalTracker` and are killed at random moments: how much acknowledged is lost.
 
     python benchmarks/tracker_faults.py [--kills N] [--openings N] [--damages N] [--seed N] [--folder FOLDER]
 

@@ -536,6 +536,47 @@ def test_processes_that_inherit_the_connection_and_exit_leave_the_database_valid
     assert history(database, run_id) == ([*range(10_000)], "FINISHED")
 
 
+FORKED_TRACKERS = """
+import os, sys, warnings
+from kladml_backends_local import LocalTracker
+warnings.simplefilter("ignore")
+tracker = LocalTracker(sys.argv[1])
+tracker.start_run("parent")
+step = 0
+children = []
+for turn in range(8):
+    for _ in range(3_000):
+        tracker.log_metric("loss", step / 4, step)
+        step += 1
+    child = os.fork()
+    if not child:
+        with LocalTracker(sys.argv[1]) as other:
+            other.start_run("child")
+            for step in range(1_000):
+                other.log_metric("loss", step / 4, step)
+            other.end_run()
+            left = other.undelivered()
+        os._exit(len(left))
+    children.append(child)
+    if len(children) > 2:
+        assert os.waitpid(children.pop(0), 0)[1] == 0
+assert [os.waitpid(child, 0)[1] for child in children] == [0] * len(children)
+tracker.end_run()
+"""
+
+
+def test_forked_processes_with_trackers_of_their_own(database, run_python):
+    """A connection that is inherited would have SQLite take the parent's locks for the child's own."""
+    run_python(FORKED_TRACKERS, database)
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        query = """
+        SELECT e.name, r.status, count(*) FROM metrics JOIN runs AS r USING (run_uuid)
+        JOIN experiments AS e USING (experiment_id) GROUP BY 1, 2
+        """
+        assert connection.execute(query).fetchall() == [("child", "FINISHED", 8_000), ("parent", "FINISHED", 24_000)]
+
+
 class NoMap:
     """Stands for `mmap.mmap` where a file system maps nothing."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from kladml.errors import TrackerError
 from kladml.log import get_logger
-from kladml.spool.forks import call_in_forks
+from kladml.spool.forks import call_around_forks, call_in_forks
 from kladml.spool.limits import acceptable, check_run
 from kladml_backends_local.direct_rows import begin_run, insert_points, require_active, write_event
 from kladml_backends_local.mlflow_database import ensure_database
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _BUSY_SECONDS = 20
 _POINTS_PER_TRANSACTION = 30_000  # a sixth of a second in which another process waits
 _PREPARED_STATEMENTS = 32
+_FORK_SECONDS = 2.0
 
 log = get_logger(__name__)
 
@@ -50,7 +52,10 @@ class DirectSink:
         self._opened: os.stat_result | None = None
         self._other: MlflowSink | None = None
         self._warned = False
-        call_in_forks(self._leak)
+        self._lock = threading.RLock()
+        self._is_forking = False
+        call_around_forks(self._before_fork, self._after_fork)
+        call_in_forks(self._in_fork)
 
     def begin(self, run: SpooledRun) -> SpooledRun:
         """Make the run and its experiment known unless they are.
@@ -59,14 +64,15 @@ class DirectSink:
             TrackerError: One of them was deleted or is malformed, or the database refuses.
         """
         check_run(run, OWNER)
-        if self._other is None:
-            try:
-                with self._transaction("the run cannot be started") as connection:
-                    begin_run(connection, run, self._database, self._artifacts)
-            except _UnknownShapeError as error:
-                self._fall_back(error)
-        if self._other is not None:
-            self._other.begin(run)
+        with self._lock:
+            if self._other is None:
+                try:
+                    with self._transaction("the run cannot be started") as connection:
+                        begin_run(connection, run, self._database, self._artifacts)
+                except _UnknownShapeError as error:
+                    self._fall_back(error)
+            if self._other is not None:
+                self._other.begin(run)
         return run
 
     def write(self, run: SpooledRun, batch: Batch) -> list[str]:
@@ -75,20 +81,22 @@ class DirectSink:
         Raises:
             TrackerError: There is no such run, it was deleted, or the database refuses.
         """
-        if self._other is None:
-            try:
-                return self._write(run, batch)
-            except _UnknownShapeError as error:
-                self._fall_back(error)
-        # What was written of the batch before the tables changed, changes nothing when it comes again.
-        return self._other.write(run, batch) if self._other is not None else []
+        with self._lock:
+            if self._other is None:
+                try:
+                    return self._write(run, batch)
+                except _UnknownShapeError as error:
+                    self._fall_back(error)
+            # What was written of the batch before the tables changed, changes nothing when it comes again.
+            return self._other.write(run, batch) if self._other is not None else []
 
     def close(self) -> None:
         """Let go of the database; a later use opens it again, and looks again whether it knows the tables."""
-        self._disconnect()
-        if self._other is not None:
-            self._other.close()
-            self._other = None
+        with self._lock:
+            self._disconnect()
+            if self._other is not None:
+                self._other.close()
+                self._other = None
 
     def _write(self, run: SpooledRun, batch: Batch) -> list[str]:
         batch, refused = acceptable(run, batch)
@@ -162,12 +170,26 @@ class DirectSink:
         except OSError:
             return False
 
-    def _leak(self) -> None:
-        """After a fork, never close the connection: it would undo what the process that has it is writing."""
+    def _before_fork(self) -> None:
+        """Close the connection: a process that inherits it takes its locks for its own, in each database it opens."""
+        self._is_forking = self._lock.acquire(timeout=_FORK_SECONDS)
+        if self._is_forking:
+            self._disconnect()
+            if self._other is not None:
+                self._other.close()
+
+    def _after_fork(self) -> None:
+        if self._is_forking:
+            self._is_forking = False
+            self._lock.release()
+
+    def _in_fork(self) -> None:
+        """Leave alone what could not be closed: closing it here would undo what its process is writing."""
+        self._lock, self._is_forking = threading.RLock(), False
         if self._connection is not None:
             import ctypes
 
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))  # never closed, at the exit neither
             self._connection = None
 
     def _check_shape(self, connection: sqlite3.Connection) -> None:

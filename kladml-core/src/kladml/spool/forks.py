@@ -15,14 +15,13 @@ if TYPE_CHECKING:
 def call_in_forks(method: Callable[[], Any]) -> None:
     """Have an object's method called first in each process that is forked from this one, while the object lives."""
     if hasattr(os, "register_at_fork"):
-        kept = weakref.WeakMethod(method)
+        os.register_at_fork(after_in_child=_weak(method))
 
-        def call() -> None:
-            found = kept()
-            if found is not None:
-                found()
 
-        os.register_at_fork(after_in_child=call)
+def call_around_forks(before: Callable[[], Any], after: Callable[[], Any]) -> None:
+    """Have an object's methods called in this process before it is forked, and after, while the object lives."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_weak(before), after_in_parent=_weak(after))
 
 
 def closed(owner: int) -> TrackerError:
@@ -37,3 +36,14 @@ def closed(owner: int) -> TrackerError:
         return TrackerError(problem, next_step=step)
     problem = "the run's records are closed"
     return TrackerError(problem, next_step="start or resume a run first")
+
+
+def _weak(method: Callable[[], Any]) -> Callable[[], None]:
+    kept = weakref.WeakMethod(method)
+
+    def call() -> None:
+        found = kept()
+        if found is not None:
+            found()
+
+    return call
