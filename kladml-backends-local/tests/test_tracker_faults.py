@@ -220,6 +220,16 @@ def test_a_segment_is_seen_when_it_has_begun_and_not_before(tracker, caplog, mon
     assert warned(caplog) == []
 
 
+def test_a_folder_that_no_run_had_yet_is_removed_when_it_is_old(tracker):
+    spool = tracker.database.parent / "spool" / "local"
+    for name in ("old", "new"):
+        (spool / name).mkdir(parents=True)
+        (spool / name / "run.lock").touch()
+    os.utime(spool / "old", (1, 1))
+    tracker.check()
+    assert [path.name for path in spool.iterdir()] == ["new"]
+
+
 def test_a_delivered_folder_is_gone_at_once(tracker, monkeypatch, lab):
     """A process that dies while it removes a folder leaves no run that another would mark as killed."""
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
@@ -876,5 +886,4 @@ print(sorted(heavy), round(1_000 * (imported - before)), round(1_000 * (ended - 
 
 def test_a_complete_run_imports_neither_mlflow_nor_sqlalchemy(database, run_python, tmp_path):
     (tmp_path / "local").write_bytes(b"x")
-    heavy, *_ = run_python(COMPLETE, database, tmp_path / "local").partition("] ")
-    assert heavy in {"[", "['filelock'"}
+    assert run_python(COMPLETE, database, tmp_path / "local").startswith("[] ")

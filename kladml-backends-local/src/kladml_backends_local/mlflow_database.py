@@ -49,12 +49,12 @@ def ensure_database(database: Path, artifacts: Path) -> None:
     Raises:
         TrackerError: The folder cannot be written to, or MLflow cannot make its tables.
     """
+    if _is_made(database):
+        return
     from filelock import FileLock, Timeout
 
     lock = database.with_name(f"{database.name}.lock")
     try:
-        if _is_made(database):
-            return
         database.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=_LOCK_SECONDS):
             if not _is_made(database):
@@ -129,7 +129,10 @@ def reason(error: BaseException) -> str:
 
 def _is_made(database: Path) -> bool:
     # An empty file is what SQLite leaves when it is asked for a database and nothing is written.
-    return database.is_file() and database.stat().st_size > 0
+    try:
+        return database.is_file() and database.stat().st_size > 0
+    except OSError:  # gone in between
+        return False
 
 
 def _make(database: Path, artifacts: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import struct
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 RUN = "run.json"
 FILES = "files"
 POSITION = "position"
+GONE = ".gone"
+"""How the name of a folder ends that is being removed."""
 
-_GONE = ".gone"
 _PLACE = struct.Struct("<QQBB")
 _CHECKSUM = struct.Struct("<I")
 _STATUSES = ("", *RUN_STATUSES)
@@ -147,18 +149,19 @@ class SpoolFolder:
 
     def remove(self) -> None:
         """Remove the folder with everything in it, at once for everybody who looks for it."""
-        gone = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}{_GONE}")
+        gone = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}{GONE}")
         try:
             self.path.rename(gone)
         except OSError:  # somebody has a file of it open, where that matters
             gone = self.path
-        for path in (gone, *self.path.parent.glob(f".*{_GONE}")):  # others as well, whose removal was cut short
-            shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):
+                (gone / RUN).unlink(missing_ok=True)  # first: with what is left, the run would look like a killed one
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def spooled_runs(spool: Path) -> list[SpoolFolder]:
     """Return the folders of a spool that belong to a run, the oldest first."""
-    paths = [path.parent for path in spool.glob(f"*/{RUN}") if not path.parent.name.endswith(_GONE)]
+    paths = [path.parent for path in spool.glob(f"*/{RUN}") if not path.parent.name.endswith(GONE)]
     folders = [SpoolFolder(path) for path in paths]
     runs = [(run.started_ms, run.run_id, folder) for folder in folders if (run := folder.read_run()) is not None]
     return [folder for _, _, folder in sorted(runs, key=lambda entry: entry[:2])]

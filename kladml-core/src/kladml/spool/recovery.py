@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kladml.files.lock import FolderLock, HeldError
 from kladml.log import get_logger
 from kladml.spool.drain import Drain
-from kladml.spool.folder import spooled_runs
+from kladml.spool.folder import GONE, RUN, SpoolFolder, spooled_runs
+from kladml.spool.segments import segment_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from kladml.spool.events import Sink
-    from kladml.spool.folder import SpoolFolder
 
 _GOING_ON = ("", "RUNNING")
+_BEGUN_SECONDS = 3600.0
 
 log = get_logger(__name__)
 
@@ -29,6 +32,7 @@ def left_behind(spool: Path, destination: str | None = None) -> list[SpoolFolder
         spool: The tracker's spool.
         destination: Only runs that belong there; all by default.
     """
+    _tidy(spool)
     found = []
     for folder in spooled_runs(spool):
         run = folder.read_run()
@@ -72,6 +76,24 @@ def deliver(folder: SpoolFolder, sink: Sink, *, progress: Callable[[int], None] 
     return count
 
 
+def _tidy(spool: Path) -> None:
+    """Remove what killed processes left that is no run's: a folder half removed, or one that no run had yet."""
+    for path in spool.glob(f"*{GONE}"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in spool.glob("*"):
+        lock = FolderLock(path)
+        try:
+            is_old = time.time() - path.stat().st_mtime > _BEGUN_SECONDS
+            if is_old and path.is_dir() and not (path / RUN).exists() and not segment_numbers(path):
+                lock.take()
+                if not (path / RUN).exists():
+                    SpoolFolder(path).remove()
+        except (HeldError, OSError) as error:  # a run on a full disk, of which nothing is here
+            log.debug(f"{path} stays: {error}")
+        finally:
+            lock.let_go()
+
+
 @contextmanager
 def _held(folder: SpoolFolder) -> Iterator[bool]:
     """Have a folder for a while; tells whether it is there and nobody else has it."""
@@ -80,9 +102,7 @@ def _held(folder: SpoolFolder) -> Iterator[bool]:
     if folder.read_run() is not None:
         try:
             lock.take()
-            is_held = folder.read_run() is not None
-            if not is_held:  # it was removed a moment ago, and only the lock's folder was made again
-                folder.remove()
+            is_held = folder.read_run() is not None  # else it was just removed
         except HeldError:
             pass
         except OSError as error:
