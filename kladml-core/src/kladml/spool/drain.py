@@ -37,6 +37,7 @@ class Drain:
     Attributes:
         run: The run, as the sink knows it.
         status: The status that was delivered last; empty if none was.
+        ended: The status at the run's end, if the record of that found no place on a full disk; else empty.
         last_ms: When the latest record was made or delivered, in milliseconds since the epoch of Unix.
     """
 
@@ -58,6 +59,7 @@ class Drain:
         self._held = Batch()
         self.run = run
         self.status = delivered.status
+        self.ended = delivered.ended if writer is None else ""
         self.last_ms = max(run.started_ms, delivered.at_ms)
 
     @property
@@ -98,7 +100,7 @@ class Drain:
                 log.warning(refusal)
             self._held = Batch()
             self._note(batch)
-            self._folder.save_delivered(self._reader.position, self.status)
+            self._folder.save_delivered(self._reader.position, self.status, self.ended)
             for event in batch.events:
                 if isinstance(event, Artifact):  # not before: the batch would come again without its file
                     Path(event.file).unlink(missing_ok=True)

@@ -62,14 +62,13 @@ def deliver(folder: SpoolFolder, sink: Sink, *, progress: Callable[[int], None] 
         if not is_held or run is None:
             return None
         count = 0
-        ended = folder.delivered().ended
         drain = Drain(folder, run, sink)
         try:
             while delivered := drain.step():
                 count += delivered
                 progress(delivered)
             if drain.status in _GOING_ON:
-                drain.end(ended or "KILLED")
+                drain.end(drain.ended or "KILLED")
         finally:
             drain.close()
         folder.remove()
@@ -102,7 +101,9 @@ def _held(folder: SpoolFolder) -> Iterator[bool]:
     if folder.read_run() is not None:
         try:
             lock.take()
-            is_held = folder.read_run() is not None  # else it was just removed
+            is_held = folder.read_run() is not None
+            if not is_held:  # it was just removed, and is there again with nothing but this lock
+                folder.remove()
         except HeldError:
             pass
         except OSError as error:
