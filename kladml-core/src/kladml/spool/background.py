@@ -123,11 +123,9 @@ class DrainThread:
         self._changed = threading.Condition()
 
     def _work(self) -> None:
-        was_ending = False
-        while not self._is_done and not (was_ending and self._is_late()):  # after the last record tried once at least
+        while not self._is_done and not self._is_late():
             with self._changed:
                 asked, is_ending = self._asked, self._deadline is not None
-            was_ending = is_ending
             count = self._step()
             self._was_tried_at_the_end = is_ending
             if count is None:
