@@ -84,10 +84,14 @@ class RunReader:
             TrackerError: There is no such run, or its experiment keeps files elsewhere than on this machine.
         """
         query = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
-        uri = ""
+        row = None
         if self._is_made():
             with self._open(f"run '{run_id}' cannot be found") as connection:
-                (uri,) = connection.execute(query, (run_id,)).fetchone() or ("",)
+                row = connection.execute(query, (run_id,)).fetchone()
+        if row is None:
+            problem = f"run '{run_id}' has no folder for files: it is not in {self.database}"
+            raise TrackerError(problem, owner=OWNER, next_step="see whether that can be written, and try again then")
+        (uri,) = row
         parts = urlsplit(uri)
         # An experiment that MLflow made itself may have a plain path.
         folder = Path(url2pathname(parts.path) if parts.scheme == "file" else uri)
