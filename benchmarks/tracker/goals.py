@@ -1,0 +1,63 @@
+"""The goals that the design sets for the tracker, and what was measured of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tables import table
+
+if TYPE_CHECKING:
+    from rounds import Results
+
+OURS = "kladml"
+MLFLOW, RAW = "mlflow_sqlite", "raw_wal_normal"
+
+
+@dataclass
+class CallGoal:
+    """How long a call may take its caller.
+
+    Attributes:
+        label: What is called.
+        workload: Where it is.
+        figure: Which of the measured figures.
+        most_us: The goal in microseconds.
+    """
+
+    label: str
+    workload: str
+    figure: str
+    most_us: float
+
+
+CALL_GOALS = [
+    CallGoal("`log_metric`, p50", "one", "p50_us", 1.0),
+    CallGoal("`log_metric`, p99", "one", "p99_us", 4.0),
+    CallGoal("`log_metrics` with ten keys, p50", "ten", "p50_us", 6.0),
+    CallGoal("`log_metrics` with ten keys in a training, p99", "paced", "p99_us", 50.0),
+]
+RATIO_GOALS = [
+    ("points per CPU second, MLflow's `log_batch` of 1,000", MLFLOW, 25.0),
+    ("points per CPU second, raw `executemany` of 1,000, WAL NORMAL", RAW, 1.0),
+]
+
+
+def summary(results: Results) -> str:
+    """Return a row per goal of which something was measured; nothing without our tracker."""
+    rows = [
+        [goal.label, f"at most {goal.most_us:g} µs", f"{measured:.2f} µs", _verdict(met=measured <= goal.most_us)]
+        for goal in CALL_GOALS
+        if OURS in results.rounds[goal.workload]
+        for measured in [results.median(goal.workload, OURS, goal.figure)]
+    ]
+    rows += [
+        [label, f"at least {least:g} times", f"{ratio:.2f} times", _verdict(met=ratio >= least)]
+        for label, other, least in RATIO_GOALS
+        if (ratio := results.cpu_ratio("batch", OURS, other)) is not None
+    ]
+    return table(["figure", "goal", "measured", ""], rows) if rows else ""
+
+
+def _verdict(*, met: bool) -> str:
+    return "met" if met else "missed"
