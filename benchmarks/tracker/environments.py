@@ -62,7 +62,9 @@ def python(name: str) -> Path:
 
 def variables(name: str) -> dict[str, str]:
     """Return the environment variables of an environment; the source tree is no peer's business."""
-    hidden = set() if name == OURS else {"PYTHONPATH"}
+    hidden = {"PYTHONDONTWRITEBYTECODE"}  # or modules would be compiled anew in each process
+    if name != OURS:
+        hidden.add("PYTHONPATH")
     return {key: value for key, value in os.environ.items() if key not in hidden} | QUIET
 
 
