@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,18 +47,18 @@ RATIO_GOALS = [
 def summary(results: Results) -> str:
     """Return a row per goal of which something was measured; nothing without our tracker."""
     rows = [
-        [goal.label, f"at most {goal.most_us:g} µs", f"{measured:.2f} µs", _verdict(met=measured <= goal.most_us)]
+        _row(goal.label, f"at most {goal.most_us:g} µs", figures, "µs", met=statistics.median(figures) <= goal.most_us)
         for goal in CALL_GOALS
-        if OURS in results.rounds[goal.workload]
-        for measured in [results.median(goal.workload, OURS, goal.figure)]
+        if (figures := results.figures(goal.workload, OURS, goal.figure))
     ]
     rows += [
-        [label, f"at least {least:g} times", f"{ratio:.2f} times", _verdict(met=ratio >= least)]
+        _row(label, f"at least {least:g} times", ratios, "times", met=statistics.median(ratios) >= least)
         for label, other, least in RATIO_GOALS
-        if (ratio := results.cpu_ratio("batch", OURS, other)) is not None
+        if (ratios := results.cpu_ratios("batch", OURS, other))
     ]
-    return table(["figure", "goal", "measured", ""], rows) if rows else ""
+    return table(["figure", "goal", "median", "", "rounds"], rows) if rows else ""
 
 
-def _verdict(*, met: bool) -> str:
-    return "met" if met else "missed"
+def _row(label: str, goal: str, figures: list[float], unit: str, *, met: bool) -> list[str]:
+    spread = f"{min(figures):.2f} to {max(figures):.2f}"
+    return [label, goal, f"{statistics.median(figures):.2f} {unit}", "met" if met else "missed", spread]

@@ -50,6 +50,16 @@ class Measured:
     p99_us: float
     max_us: float
 
+    @property
+    def per_cpu_s(self) -> float:
+        """Points per CPU second."""
+        return self.points / self.cpu_s
+
+    @property
+    def per_s(self) -> float:
+        """Points per second, until everything is kept."""
+        return self.points / self.total_s
+
 
 def measure(name: str, workload_name: str, folder: Path) -> Measured:
     """Return what a contestant takes for a workload."""

@@ -55,23 +55,20 @@ class Results:
     def add(self, number: int, measured: Measured) -> None:
         self.rounds[measured.workload][measured.contestant][number] = measured
 
-    def median(self, workload: str, name: str, figure: str) -> float:
-        """Return the median of a figure over the rounds."""
-        return statistics.median(getattr(each, figure) for each in self.rounds[workload][name].values())
+    def figures(self, workload: str, name: str, figure: str) -> list[float]:
+        """Return a figure of each round; nothing if there is none."""
+        return [getattr(each, figure) for each in self.rounds[workload].get(name, {}).values()]
 
-    def cpu_ratio(self, workload: str, name: str, other: str) -> float | None:
-        """Return how many times as many points per CPU second as another's: the median over the rounds."""
+    def cpu_ratios(self, workload: str, name: str, other: str) -> list[float]:
+        """Return how many times as many points per CPU second as another's, for each round that both have."""
         mine, others = (self.rounds[workload].get(each, {}) for each in (name, other))
-        both = [
-            (mine[number].points / mine[number].cpu_s) / (others[number].points / others[number].cpu_s)
-            for number in mine.keys() & others.keys()
-        ]
-        return statistics.median(both) if both else None
+        return [mine[number].per_cpu_s / others[number].per_cpu_s for number in mine.keys() & others.keys()]
 
     def table(self, workload: str) -> str:
         """Return a workload's figures, the cheapest tracker first."""
-        rows = [(self._rate(workload, name), name) for name in self.rounds[workload]]
-        return table(HEADER, (self._row(workload, name) for _, name in sorted(rows, reverse=True)))
+        rates = {name: self._median(workload, name, "per_cpu_s") for name in self.rounds[workload]}
+        names = sorted(rates, key=lambda name: rates[name], reverse=True)
+        return table(HEADER, (self._row(workload, name) for name in names))
 
     def save(self) -> None:
         """Keep everything for `load`."""
@@ -92,26 +89,25 @@ class Results:
             results.add(line.pop("round"), Measured(**line))
         return results
 
-    def _rate(self, workload: str, name: str) -> float:
-        return statistics.median(each.points / each.cpu_s for each in self.rounds[workload][name].values())
+    def _median(self, workload: str, name: str, figure: str) -> float:
+        return statistics.median(self.figures(workload, name, figure))
 
     def _row(self, workload: str, name: str) -> list[str]:
         measured = list(self.rounds[workload][name].values())
         times = [
-            f"{self.median(workload, name, 'p50_us'):,.2f}",
-            f"{self.median(workload, name, 'p99_us'):,.2f}",
-            f"{self.median(workload, name, 'max_us'):,.0f}",
+            f"{self._median(workload, name, 'p50_us'):,.2f}",
+            f"{self._median(workload, name, 'p99_us'):,.2f}",
+            f"{self._median(workload, name, 'max_us'):,.0f}",
         ]
         label = contestants.load(name).LABEL
         if measured[0].read_back is None:
             return [label, "", "", "", *times, ""]
-        ratio = self.cpu_ratio(workload, name, BASELINE)
-        per_second = statistics.median(each.points / each.total_s for each in measured)
+        ratios = self.cpu_ratios(workload, name, BASELINE)
         return [
             label,
-            f"{self._rate(workload, name):,.0f}",
-            "" if ratio is None else f"{ratio:,.1f}",
-            f"{per_second:,.0f}",
+            f"{self._median(workload, name, 'per_cpu_s'):,.0f}",
+            f"{statistics.median(ratios):,.1f}" if ratios else "",
+            f"{self._median(workload, name, 'per_s'):,.0f}",
             *times,
             f"{min(each.read_back or 0 for each in measured):,} of {measured[0].points:,}",
         ]
