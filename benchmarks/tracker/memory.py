@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import environments
 from tables import table
@@ -65,8 +66,8 @@ def record(folder: Path, points: int) -> None:
     print(json.dumps(figures), flush=True)
 
 
-def watch(process: subprocess.Popen[str]) -> dict[str, float]:
-    """Return the highest that each kind of a process's memory was until it says something, in MiB."""
+def watch(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Return what a process says, and the highest that each kind of its memory was until then, in MiB."""
     assert process.stdout is not None
     highest: dict[str, float] = {}
     os.set_blocking(process.stdout.fileno(), False)

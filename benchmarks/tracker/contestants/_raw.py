@@ -5,7 +5,6 @@ The latest metrics of a run, which MLflow keeps in a second table, are not kept.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from typing import TYPE_CHECKING
@@ -36,11 +35,7 @@ class RawTable:
     """
 
     def __init__(self, folder: Path, synchronous: str) -> None:
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-        database = folder / _mlflow.DATABASE
-        SqlAlchemyStore(f"sqlite:///{database}", os.fspath(folder)).engine.dispose()
-        self._connection = sqlite3.connect(database, isolation_level=None)
+        self._connection = sqlite3.connect(_mlflow.make_database(folder), isolation_level=None)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute(f"PRAGMA synchronous = {synchronous}")
         self._connection.execute(_BEGIN_RUN, (RUN_ID,))

@@ -1,4 +1,7 @@
-"""KladML's `LocalTracker`: a spool, drained into an MLflow database in the background."""
+"""KladML's `LocalTracker`: a spool, drained into an MLflow database in the background.
+
+The database is there, as in every run but the first of a workspace.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,14 @@ ENVIRONMENT = "kladml"
 CALLS = {"one": 1_000_000, "ten": 100_000, "batch": 300, "paced": 3_000}
 count = _mlflow.count
 
+_MAKE = "from kladml_backends_local.tracker import LocalTracker; LocalTracker(path).check()"
+
 
 class Tracker:
     def __init__(self, folder: Path) -> None:
         from kladml_backends_local.tracker import LocalTracker
 
-        self._tracker = tracker = LocalTracker(folder / _mlflow.DATABASE)
+        self._tracker = tracker = LocalTracker(_mlflow.make_database(folder, _MAKE))
         tracker.check()
         tracker.start_run("bench")
         # What a user calls, with nothing around it: a call of Python is a tenth of what is timed.
