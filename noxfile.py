@@ -244,6 +244,13 @@ def bench_checkpoints(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHON)
+def bench_tracker(session: nox.Session) -> None:
+    """What a logged metric costs beside other trackers, which get environments of their own; prints the tables."""
+    install(session, "./kladml-core", "./kladml-backends-local")
+    session.run("python", "benchmarks/tracker/report.py", *session.posargs)
+
+
+@nox.session(python=PYTHON)
 def reliability(session: nox.Session) -> None:
     """Kills, signals and faults in numbers that CI has no time for: a thousand kills, every kill point, every fault."""
     needs = {line for name in COMMAND for line in group("test", of=name)}
