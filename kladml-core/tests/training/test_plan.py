@@ -14,7 +14,9 @@ from torch.nn import functional as F
 
 from kladml.errors import NonFiniteError
 from kladml.training.accelerator import fresh_state
+from kladml.training.data_parallel import DataParallel
 from kladml.training.plan import StepPlan
+from kladml.training.ranks import Ranks
 
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=8)
 
@@ -33,6 +35,7 @@ class Planned:
         optimizer.optimizer.register_step_pre_hook(lambda *_: self.used.append(self.gradients()))
         self.plan = StepPlan(
             self.accelerator,
+            DataParallel(Ranks(), self.accelerator),
             self.module,
             optimizer,
             self.module.parameters(),

@@ -63,7 +63,9 @@ Exit status: {", ".join(f"{status} {meaning}" for status, meaning in EXIT_STATUS
     flag_value=LATEST,
     help="Go on with a run, or from a checkpoint; with the experiment's latest run by default.",
 )
-@click.option("--allow-world-change", is_flag=True, help="Resume also with another number of processes.")
+@click.option(
+    "--allow-world-change", is_flag=True, help="Resume also with another number of processes or another strategy."
+)
 @distributed_options
 @backend_options
 @configuration_options

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from kladml.training.ranks import Ranks
+
 _FUSED_ON = ("cuda",)
 """Devices where reading a value waits for the queue of kernels, and whose fused optimizers take a flag instead."""
+
+
+class Check(Protocol):
+    """Something that keeps values which are not finite out of the weights.
+
+    Attributes:
+        judges_later: Whether it says later what it found, of losses as well.
+    """
+
+    judges_later: bool
+
+    def gradients(self, gradients: list[torch.Tensor], norm: torch.Tensor | None, losses: list[torch.Tensor]) -> bool:
+        """Tell whether gradients are finite, as far as that is said at once.
+
+        Args:
+            gradients: The gradients.
+            norm: Their norm, if somebody computed it already.
+            losses: The window's losses, as far as nobody has judged them.
+        """
+
+    def first_bad_step(self) -> int | None:
+        """Return which of the steps since the beginning was not finite, from 1; None if none was, or it was said."""
 
 
 class FiniteCheck:
@@ -21,6 +45,8 @@ class FiniteCheck:
         parameters: The parameters.
     """
 
+    judges_later = False
+
     def __init__(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         kinds = {(parameter.dtype, parameter.device) for parameter in parameters}
         self._alike = len(kinds) == 1 and next(iter(kinds))[1].type == "cpu"
@@ -29,13 +55,7 @@ class FiniteCheck:
         self._one = torch.ones(1, dtype=torch.float32)
 
     def gradients(self, gradients: list[torch.Tensor], norm: torch.Tensor | None, losses: list[torch.Tensor]) -> bool:
-        """Tell whether all gradients are finite.
-
-        Args:
-            gradients: The gradients.
-            norm: Their norm, if somebody computed it already.
-            losses: The window's losses, as far as nobody has judged them.
-        """
+        """Tell whether all gradients are finite."""
         del losses
         if norm is not None:
             return bool(torch.isfinite(norm)) if norm.device.type != "cpu" else math.isfinite(norm.item())
@@ -58,6 +78,29 @@ class FiniteCheck:
         return None
 
 
+class ShardedFiniteCheck:
+    """Looks at each process's part of the gradients before it is used, and tells the others.
+
+    Args:
+        parameters: The parameters.
+        ranks: The processes.
+    """
+
+    judges_later = False
+
+    def __init__(self, parameters: Iterable[torch.nn.Parameter], ranks: Ranks) -> None:
+        self._own, self._ranks = FiniteCheck(parameters), ranks
+
+    def gradients(self, gradients: list[torch.Tensor], norm: torch.Tensor | None, losses: list[torch.Tensor]) -> bool:
+        """Tell whether all parts of all gradients are finite; `norm` is that of the whole, if somebody computed it."""
+        is_finite = not gradients or self._own.gradients(gradients, norm, losses)
+        return is_finite if norm is not None else self._ranks.add([float(not is_finite)]) == [0.0]
+
+    def first_bad_step(self) -> int | None:
+        """Return None: what is not finite was said at once."""
+        return None
+
+
 class LazyFiniteCheck:
     """Keeps a flag on the device, which fused optimizers obey: once it is set, they leave the weights alone.
 
@@ -68,6 +111,8 @@ class LazyFiniteCheck:
         optimizer: A fused optimizer.
         device: Where the flag is.
     """
+
+    judges_later = True
 
     def __init__(self, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
         self._found = torch.zeros((), dtype=torch.float32, device=device)  # of the shape that optimizers expect

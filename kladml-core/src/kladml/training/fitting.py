@@ -10,7 +10,7 @@ from accelerate.utils import send_to_device
 
 from kladml.errors import DataError, NonFiniteError
 from kladml.training.accelerator import make_accelerator
-from kladml.training.data_parallel import order_buckets, prove_same_weights, refuse_left_out
+from kladml.training.data_parallel import refuse_left_out
 from kladml.training.evaluation import evaluate, keeps_validation_tensors, number
 from kladml.training.interruption import SIGNALS, Interruption
 from kladml.training.launching.heartbeat import Phase, open_heartbeat
@@ -21,6 +21,7 @@ from kladml.training.optimizers import build_optimization
 from kladml.training.plan import StepPlan
 from kladml.training.ranks import peers_watched
 from kladml.training.rng import restore_rng, rng_state
+from kladml.training.strategy import make_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from kladml.training.data.batches import BatchSource
     from kladml.training.objective import Loss
     from kladml.training.ranks import Ranks
-    from kladml.training.sharding import Sharding
 
 
 class Fitting:
@@ -67,37 +67,27 @@ class Fitting:
         step_module = StepModule(module, loss)
         if config.compile:
             step_module.compile()
-        self.sharding = self._shard(step_module) if config.strategy == "fsdp" else None
+        self.strategy = make_strategy(step_module, config, ranks, self.accelerator)
         self.optimization = build_optimization(module, config)
         self.optimization.optimizer.zero_grad()  # of whatever the module went through before
-        prepare = self.accelerator.prepare if self.sharding is None else self.sharding.prepare
-        self.step_module, optimizer = prepare(step_module, self.optimization.optimizer)
+        self.heartbeat = open_heartbeat()
+        self.step_module, optimizer = self.strategy.prepare(step_module, self.optimization.optimizer)
         parameters = [p for group in self.optimization.optimizer.param_groups for p in group["params"]]
         self.plan = StepPlan(
             self.accelerator,
+            self.strategy,
             self.step_module,
             optimizer,
             parameters,
             accumulation=config.gradient_accumulation_steps,
             clipping=config.gradient_clipping,
-            sharding=self.sharding,
         )
-        self.heartbeat = open_heartbeat()
         self._count = 0
         self._reads_at_once = self.accelerator.device.type == "cpu"
         self._steps_before = 0
         # Nothing hooks into a module of ours, and a call around its forward takes as long as a small layer.
         direct = ranks.world == 1 and not config.compile
         self._forward: Callable[..., Any] = self.step_module.forward if direct else self.step_module
-        if ranks.world > 1 and self.sharding is None:
-            order_buckets(self.step_module)
-            self.plan.zero_grad()
-
-    def _shard(self, step_module: StepModule) -> Sharding:
-        """Share out the parameters, before an optimizer is built from them."""
-        from kladml.training.sharding import Sharding  # takes a second to import, and few need it
-
-        return Sharding(step_module, self.config, self.ranks, self.accelerator)
 
     @property
     def lr(self) -> float:
@@ -250,22 +240,17 @@ class Fitting:
             source: The data.
             batches: How many batches of each process are looked at; all by default.
         """
-        if self.sharding is not None:
-            self.sharding.share_buffers()
-        found = evaluate(
-            self.step_module,
-            source,
-            self.ranks,
-            self.accelerator.device,
-            self.module,
-            # Parameters that are put together for the first time in inference mode could never be trained.
-            inference=self.config.inference_mode and self.sharding is None,
-            batches=batches,
-            beat=lambda: self.heartbeat.beat(self._count, Phase.VALIDATING),
-        )
-        if self.sharding is not None:
-            self.sharding.reshard()
-        return found
+        with self.strategy.validating():
+            return evaluate(
+                self.step_module,
+                source,
+                self.ranks,
+                self.accelerator.device,
+                self.module,
+                inference=self.config.inference_mode and self.strategy.infers,
+                batches=batches,
+                beat=lambda: self.heartbeat.beat(self._count, Phase.VALIDATING),
+            )
 
     def first_validation_metrics(self, source: BatchSource) -> dict[str, float]:
         """Return the metrics of the first validation batch; the random state stays as it was."""
@@ -274,23 +259,6 @@ class Fitting:
             return self.validate(source, batches=1)
         finally:
             restore_rng(before, self.accelerator.device)
-
-    def prove(self) -> None:
-        """Check after the first step that all processes train the same model.
-
-        Raises:
-            TrainingError: One does not.
-        """
-        if self.sharding is None:
-            prove_same_weights(self.ranks, self.plan.parameters)
-        else:
-            self.sharding.prove(self.optimization.optimizer)
-
-    def join(self) -> None:
-        """Give each process the whole module again, where its parameters are shared out; all processes call it."""
-        if self.sharding is not None:
-            self.sharding.join()
-            self.sharding = None
 
     def saving(self) -> None:
         """Note that a checkpoint is being taken."""

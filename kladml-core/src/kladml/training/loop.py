@@ -171,7 +171,7 @@ class FitLoop:
         step = fitting.plan.steps
         if not self._proven:
             self._proven = True
-            fitting.prove()
+            fitting.strategy.prove(fitting.optimization.optimizer, fitting.plan.parameters)
         if config.log_every and step % config.log_every == 0:
             fitting.check_finite()
             loss = fitting.means.read(self.ranks)["loss"]
@@ -296,7 +296,7 @@ class FitLoop:
 
     def _result(self, *, stopped_early: bool) -> FitResult:
         self.saving.complete()
-        self.fitting.join()
+        self.fitting.strategy.join()
         metrics = self.history[-1]
         if self.config.checkpoint.restore_best:
             metrics = self.best_metrics or metrics

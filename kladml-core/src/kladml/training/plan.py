@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import DistributedType
 
 from kladml.errors import NonFiniteError
-from kladml.training.finite import FiniteCheck, LazyFiniteCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,8 +16,7 @@ if TYPE_CHECKING:
 
     from accelerate import Accelerator
 
-    from kladml.training.sharding import Sharding
-
+    from kladml.training.strategy import Strategy
 
 _LEAST_SCALE = 2.0**-24
 """Loss scale below which fp16 can hold nothing that a larger one could not: its smallest number."""
@@ -35,13 +32,12 @@ class StepPlan:
 
     Args:
         accelerator: The accelerator that prepared the module and the optimizer.
+        strategy: What this process holds of the parameters and their gradients.
         module: The prepared module.
         optimizer: The prepared optimizer.
         parameters: The parameters whose gradients are used.
         accumulation: Batches per window and process.
         clipping: Largest norm of all gradients together; None or 0 for no clipping.
-        sharding: How the parameters are shared out, if they are. Then gradients are averaged and taken apart after
-            each batch, also inside a window, so that no process ever holds them whole.
 
     Attributes:
         steps: Optimizer steps taken so far.
@@ -50,13 +46,13 @@ class StepPlan:
     def __init__(
         self,
         accelerator: Accelerator,
+        strategy: Strategy,
         module: Any,
         optimizer: Any,
         parameters: Iterable[torch.nn.Parameter],
         *,
         accumulation: int,
         clipping: float | None,
-        sharding: Sharding | None = None,
     ) -> None:
         self.accelerator = accelerator
         self.module = module
@@ -71,23 +67,14 @@ class StepPlan:
         # On a TPU, Accelerate's own optimizer reduces gradients over the cores and ends the traced step.
         self._by_accelerate = self._scaled or accelerator.distributed_type == DistributedType.XLA
         self._gradient_state = accelerator.gradient_state
-        self._no_context: AbstractContextManager[Any] = nullcontext()
         self._batches = 0
         self._samples = 0.0
         self._nominal = 0.0
         self._losses: list[torch.Tensor] = []
-        self._sharding = sharding
-        self.finite, is_lazy = self._finite_check()
-        self.judges_later = self._scaled or is_lazy
-
-    def _finite_check(self) -> tuple[Any, bool]:
-        """Return what looks at gradients, and whether it tells later what it saw."""
-        if self._sharding is not None:
-            return self._sharding.finite_check(self.parameters), False
-        lazy = None
-        if not self._scaled:
-            lazy = LazyFiniteCheck.where_possible(self._inner, self.parameters, self.accelerator.device)
-        return lazy or FiniteCheck(self.parameters), lazy is not None
+        self._strategy = strategy
+        device = accelerator.device
+        self.finite = strategy.finite_check(self._inner, self.parameters, device, scaled=self._scaled)
+        self.judges_later = self._scaled or self.finite.judges_later
 
     @property
     def in_window(self) -> bool:
@@ -102,13 +89,8 @@ class StepPlan:
         return closes
 
     def context(self, *, closes: bool) -> AbstractContextManager[Any]:
-        """Return what a batch's forward and backward pass run in: without synchronisation inside a window."""
-        if self._sharding is not None and not self.in_window:
-            self._sharding.share_buffers()
-        if closes or self.world == 1 or self._sharding is not None:
-            return self._no_context
-        without_sync: AbstractContextManager[Any] = self.accelerator.no_sync(self.module)
-        return without_sync
+        """Return what a batch's forward and backward pass run in."""
+        return self._strategy.context(self.module, opens=not self.in_window, closes=closes)
 
     def backward(self, loss: torch.Tensor, size: float, total: float) -> None:
         """Add a batch's gradient to the window.
@@ -139,15 +121,13 @@ class StepPlan:
         """
         if self._batches == 0:
             return False
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        if self._sharding is not None:
-            gradients = self._sharding.local(gradients)
+        gradients = self._strategy.gradients(self.parameters)
         if self._scaled:
             self.accelerator.unscale_gradients(self._prepared)
         if gradients and self._samples not in (0.0, self._nominal):
             torch._foreach_mul_(gradients, self._nominal / self._samples)
         self._batches, self._samples = 0, 0.0
-        norm = self._clip(gradients) if self.clipping else None
+        norm = self._strategy.clip(self.parameters, gradients, self.clipping) if self.clipping else None
         losses, self._losses = self._losses, []
         if self._scaled:
             if not self._scaled_step(losses):
@@ -208,8 +188,7 @@ class StepPlan:
             gradient = parameter.grad
             if gradient is None:
                 continue
-            if self._sharding is not None:
-                (gradient,) = self._sharding.local([gradient])
+            gradient = self._strategy.local(gradient)
             if gradient.is_sparse:  # not coalesced, which would change the order of later sums
                 kept[f"grad.{index}.indices"] = gradient._indices().cpu().contiguous()  # noqa: SLF001
                 kept[f"grad.{index}.values"] = gradient._values().cpu().contiguous()  # noqa: SLF001
@@ -226,16 +205,8 @@ class StepPlan:
             if not part:
                 # In memory as the parameter is: kernels walk both side by side.
                 parameter.grad = torch.empty_like(parameter)
-                own = [parameter.grad] if self._sharding is None else self._sharding.local([parameter.grad])
-                own[0].copy_(gradient)
+                self._strategy.local(parameter.grad).copy_(gradient)
             elif part == ["values"]:
                 indices = gradients[f"grad.{index}.indices"]
                 sparse = torch.sparse_coo_tensor(indices, gradient, parameter.shape, check_invariants=False)
                 parameter.grad = sparse.to(parameter.device)
-
-    def _clip(self, gradients: list[torch.Tensor]) -> torch.Tensor:
-        if self._sharding is not None:
-            return self._sharding.clip(gradients, self.clipping or 0.0)
-        norm = torch.nn.utils.get_total_norm([g.coalesce().values() if g.is_sparse else g for g in gradients])
-        torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clipping or 0.0, norm)
-        return norm

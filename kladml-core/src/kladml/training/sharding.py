@@ -6,6 +6,7 @@ and its gradients are averaged and taken apart again after each batch.
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -16,12 +17,13 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
 from kladml.errors import ModelContractError, TrainingError
-from kladml.training.finite import FiniteCheck
+from kladml.training.finite import ShardedFiniteCheck
 from kladml.training.ranks import peers_watched
-from kladml.training.units import check_shardable, own_parameters, units_of
+from kladml.training.units import cannot_be_sharded, check_shardable, own_parameters, units_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from accelerate import Accelerator
     from torch import nn
@@ -34,7 +36,10 @@ _DEVICES = ("cpu", "cuda")
 
 
 class Sharding:
-    """A step module whose parameters are shared out among the processes, until `join` puts them together again.
+    """The `Strategy` in which parameters are shared out among the processes, until `join` puts them together again.
+
+    Gradients are averaged and taken apart after each batch, also inside a window, so that no process ever holds them
+    whole.
 
     Args:
         step_module: The module; each process has the same one, and the main process's weights count.
@@ -46,6 +51,8 @@ class Sharding:
         TrainingError: There is one process only, or the device cannot do it.
         ModelContractError: The module cannot be sharded.
     """
+
+    infers = False  # parameters that are put together for the first time in inference mode could never be trained
 
     def __init__(self, step_module: StepModule, config: TrainingConfig, ranks: Ranks, accelerator: Accelerator) -> None:
         device = accelerator.device
@@ -91,7 +98,7 @@ class Sharding:
         module = self._accelerator.prepare_model(step_module, device_placement=False, evaluation_mode=True)
         return module, self._accelerator.prepare_optimizer(optimizer, device_placement=False)
 
-    def prove(self, optimizer: torch.optim.Optimizer) -> None:
+    def prove(self, optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> None:
         """Check that all parts make up the whole, and that all processes step by the same rates.
 
         No two processes have the same weights, so that these cannot be compared.
@@ -99,6 +106,7 @@ class Sharding:
         Raises:
             TrainingError: Something is missing, or a process has other settings of its optimizer.
         """
+        del parameters  # those of the optimizer, and every part counts
         shards = list(self._shards.values())
         held = self.ranks.add([shard.to_local().numel() for shard in shards])
         if held != [shard.numel() for shard in shards]:
@@ -107,7 +115,21 @@ class Sharding:
         groups = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
         self.ranks.agree({"the optimizer's settings": groups})
 
-    def share_buffers(self) -> None:
+    def context(self, module: Any, *, opens: bool, closes: bool) -> AbstractContextManager[Any]:
+        """Return what a batch runs in: nothing, after all processes have the same buffers at the start of a window."""
+        del module, closes
+        if opens:
+            self._share_buffers()
+        return nullcontext()
+
+    @contextmanager
+    def validating(self) -> Iterator[None]:
+        """Validate with the main process's buffers, and let go of what was put together."""
+        self._share_buffers()
+        yield
+        self._reshard()
+
+    def _share_buffers(self) -> None:
         """Give all processes the main process's buffers, as a data-parallel wrapper does."""
         buffers = list(self._module.buffers())  # a module may put another tensor in the place of one
         if buffers:
@@ -116,24 +138,32 @@ class Sharding:
                 group = torch_distributed.distributed_c10d._get_default_group()  # noqa: SLF001
                 torch_distributed._broadcast_coalesced(group, buffers, 2**28, 0)  # noqa: SLF001 - as DDP does
 
-    def reshard(self) -> None:
+    def _reshard(self) -> None:
         """Let go of what a forward pass without a backward pass has left put together."""
         for part in self._module.modules():
             if isinstance(part, FSDPModule):
                 part.reshard()
 
-    def finite_check(self, parameters: Iterable[nn.Parameter]) -> ShardedFiniteCheck:
-        """Return what looks at gradients of parameters before they are used."""
+    def finite_check(
+        self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], device: torch.device, *, scaled: bool
+    ) -> ShardedFiniteCheck:
+        """Return a check that asks all processes at once."""
+        del optimizer, device, scaled
         return ShardedFiniteCheck(parameters, self.ranks)
 
-    @staticmethod
-    def local(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
-        """Return this process's parts of tensors, which share their memory."""
-        with torch.no_grad():
-            return [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors]
+    def gradients(self, parameters: Sequence[nn.Parameter]) -> list[torch.Tensor]:
+        """Return this process's parts of the gradients that there are."""
+        return [self.local(parameter.grad) for parameter in parameters if parameter.grad is not None]
 
-    def clip(self, gradients: list[torch.Tensor], largest: float) -> torch.Tensor:
+    def local(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return this process's part of a tensor, which shares its memory."""
+        with torch.no_grad():
+            part: torch.Tensor = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+        return part
+
+    def clip(self, parameters: Sequence[nn.Parameter], gradients: list[torch.Tensor], largest: float) -> torch.Tensor:
         """Scale the parts of gradients so that the norm of the whole is at most `largest`; return that norm."""
+        del parameters
         norm = torch.nn.utils.get_total_norm(gradients).double().square()
         with peers_watched():
             dist.all_reduce(norm)
@@ -142,7 +172,12 @@ class Sharding:
         torch._foreach_mul_(gradients, factor)
         return norm
 
-    def whole(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def weights(self, module: nn.Module) -> dict[str, Any]:
+        """Return a module's state dict put together on the main process."""
+        self._reshard()
+        return self.whole(dict(module.state_dict()))
+
+    def whole(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return tensors put together, on the CPU, on the main process; nothing on others, all of which call it."""
         found = {}
         for name, tensor in tensors.items():
@@ -157,7 +192,7 @@ class Sharding:
         Raises:
             RuntimeError: It is another module's.
         """
-        self.reshard()
+        self._reshard()
         now = module.state_dict()
         module.load_state_dict({name: part_like(value, now.get(name)) for name, value in weights.items()})
 
@@ -169,12 +204,19 @@ class Sharding:
         }
         return {**state, "state": parts}
 
+    def note_used(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Do nothing: what a batch leaves out counts as zero."""
+
+    def explain(self, error: BaseException) -> TrainingError | None:
+        """Return an error for what torch cannot do with shared out parameters."""
+        return cannot_be_sharded(error)
+
     def join(self) -> None:
         """Put the parameters together, in the objects and on the devices where they were; every process calls it.
 
         The module is then what it was before: nothing of it is wrapped, and no hook is left.
         """
-        self.reshard()
+        self._reshard()
         for _, _, original in self._owners:
             shard = self._shards.pop(id(original), None)
             if shard is not None:
@@ -186,27 +228,6 @@ class Sharding:
             _strip(part, attributes)
         for part, name, original in self._owners:
             setattr(part, name, original)  # recurrent layers keep a list of theirs besides
-
-
-class ShardedFiniteCheck:
-    """Looks at each process's part of the gradients before it is used, and tells the others.
-
-    Args:
-        parameters: The parameters.
-        ranks: The processes.
-    """
-
-    def __init__(self, parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
-        self._own, self._ranks = FiniteCheck(parameters), ranks
-
-    def gradients(self, gradients: list[torch.Tensor], norm: torch.Tensor | None, losses: list[torch.Tensor]) -> bool:
-        """Tell whether all parts of all gradients are finite; `norm` is that of the whole, if somebody computed it."""
-        is_finite = not gradients or self._own.gradients(gradients, norm, losses)
-        return is_finite if norm is not None else self._ranks.add([float(not is_finite)]) == [0.0]
-
-    def first_bad_step(self) -> int | None:
-        """Return None: what is not finite was said at once."""
-        return None
 
 
 def part_like(whole: Any, like: Any) -> Any:

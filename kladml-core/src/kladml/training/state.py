@@ -14,13 +14,13 @@ from safetensors.torch import load, save
 from kladml.errors import CheckpointError
 from kladml.log import get_logger
 from kladml.training.checkpointing.store import Checkpoint, optimizer_content, optimizer_state
-from kladml.training.data_parallel import buffers_of, note_used, put_back_buffers
+from kladml.training.compatibility import check_compatible, classes_of, strategy_of
+from kladml.training.data_parallel import buffers_of, put_back_buffers
 from kladml.training.fitting import uncompiled
 from kladml.training.rng import restore_rng, rng_state
 from kladml.training.seeding import derived_seed, seed_everything
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from kladml.training.fitting import Fitting
@@ -40,14 +40,9 @@ def capture(fitting: Fitting, epoch: int, extra: dict[str, Any]) -> Checkpoint:
     """
     if not fitting.plan.in_window:
         fitting.ranks.share(fitting.module.buffers())
-    sharding = fitting.sharding
-    if sharding is not None:
-        sharding.reshard()
+    model = fitting.strategy.weights(uncompiled(fitting.module))
     ranks = fitting.ranks.gather(_of_this_process(fitting))
-    model = dict(uncompiled(fitting.module).state_dict())
     tensors, rest = optimizer_content(fitting.optimization.optimizer.state_dict())
-    if sharding is not None:
-        model, tensors = sharding.whole(model), sharding.whole(tensors)
     scheduler, scaler = fitting.optimization.scheduler, fitting.accelerator.scaler
     state = {
         "format": FORMAT,
@@ -56,7 +51,7 @@ def capture(fitting: Fitting, epoch: int, extra: dict[str, Any]) -> Checkpoint:
         "in_window": fitting.plan.in_window,
         "step": fitting.plan.steps,
         "seed": fitting.config.seed,
-        "classes": _classes(fitting),
+        "classes": classes_of(fitting),
         "optimizer": rest,
         "scheduler": scheduler.state_dict() if scheduler is not None else None,
         "scaler": scaler.state_dict() if scaler is not None else None,
@@ -66,7 +61,7 @@ def capture(fitting: Fitting, epoch: int, extra: dict[str, Any]) -> Checkpoint:
         "saved_at": time.time(),
         **extra,
     }
-    return Checkpoint(model, tensors, state, ranks)
+    return Checkpoint(model, fitting.strategy.whole(tensors), state, ranks)
 
 
 def restore(fitting: Fitting, checkpoint: Checkpoint, path: Path, *, allow_world_change: bool) -> None:
@@ -79,19 +74,14 @@ def restore(fitting: Fitting, checkpoint: Checkpoint, path: Path, *, allow_world
     if state.get("format") != FORMAT:
         problem = f"the checkpoint {path} is of format {state.get('format')}, and this version resumes format {FORMAT}"
         raise CheckpointError(problem, next_step="start a new training from its weights with load_weights")
-    _check_order(fitting, state, path)
-    _check_world(fitting, state, path, allow_world_change=allow_world_change)
-    _check_strategy(fitting, state, path, allow_world_change=allow_world_change)
-    for part, now in _classes(fitting).items():
-        before = state["classes"][part]
-        if before != now:
-            problem = f"the checkpoint {path} was saved with the {part} {before}, and this training has {now}"
-            raise CheckpointError(problem, next_step="configure the training as it was")
+    check_compatible(fitting, state, path, allow_world_change=allow_world_change)
     try:
         kept = optimizer_state(checkpoint.optimizer, state["optimizer"])
-        if _strategy(state) != fitting.config.strategy:
+        if strategy_of(state) != fitting.config.strategy:
             _keep_kernels(fitting.optimization.optimizer, kept)
-        _load(fitting, checkpoint.model, kept)
+        fitting.strategy.load(uncompiled(fitting.module), checkpoint.model)
+        kept = fitting.strategy.optimizer_state(kept, fitting.plan.parameters)
+        fitting.optimization.optimizer.load_state_dict(kept)
     except (RuntimeError, ValueError, KeyError) as error:
         problem = f"the checkpoint {path} does not fit {type(fitting.module).__name__} and its optimizer: {error}"
         raise CheckpointError(problem, next_step="build both as they were when it was saved") from error
@@ -120,8 +110,9 @@ def restore_process(fitting: Fitting, checkpoint: Checkpoint) -> None:
     own = _own(tensors)
     fitting.means.load_state_dict(own["means"])
     gradients = {name: tensor for name, tensor in tensors.items() if name.startswith("grad.")}
-    if ranks.world > 1 and gradients and fitting.sharding is None:
-        note_used(fitting.plan.parameters[index] for index in sorted({int(name.split(".")[1]) for name in gradients}))
+    if gradients:
+        used = sorted({int(name.split(".")[1]) for name in gradients})
+        fitting.strategy.note_used([fitting.plan.parameters[index] for index in used])
     fitting.plan.load_state_dict(own["window"], gradients)
     if ranks.world > 1 and fitting.plan.in_window:
         kept = {name.removeprefix("buffer."): tensor for name, tensor in tensors.items()}
@@ -142,17 +133,6 @@ def _of_this_process(fitting: Fitting) -> bytes:
     return save(tensors)
 
 
-def _load(fitting: Fitting, weights: Mapping[str, torch.Tensor], optimizer: dict[str, Any]) -> None:
-    """Load weights and an optimizer's state, of which each process takes its part where they are shared out."""
-    module, sharding = uncompiled(fitting.module), fitting.sharding
-    if sharding is None:
-        module.load_state_dict(weights)
-    else:
-        sharding.load(module, weights)
-        optimizer = sharding.optimizer_state(optimizer, fitting.plan.parameters)
-    fitting.optimization.optimizer.load_state_dict(optimizer)
-
-
 def _keep_kernels(optimizer: torch.optim.Optimizer, kept: dict[str, Any]) -> None:
     """Let an optimizer call the kernels that it was built for: not all of them can work on parts of parameters."""
     for saved, now in zip(kept["param_groups"], optimizer.param_groups, strict=False):
@@ -168,62 +148,6 @@ def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
                 values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def _classes(fitting: Fitting) -> dict[str, str]:
-    """Return the classes of what brings a state of its own, as one would silently take over another's."""
-    optimization, scaler = fitting.optimization, fitting.accelerator.scaler
-    parts = {"optimizer": optimization.optimizer, "scheduler": optimization.scheduler, "scaler": scaler}
-    return {name: type(part).__name__ for name, part in parts.items()}
-
-
 def _own(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
     own: dict[str, Any] = json.loads(tensors["state"].numpy().tobytes())
     return own
-
-
-def _check_order(fitting: Fitting, state: dict[str, Any], path: Path) -> None:
-    """Check what decides which samples come when: with another order, some would be seen twice and others never."""
-    before, now = state["config"], asdict(fitting.config)
-    for key in ("seed", "shuffle", "batch_size", "gradient_accumulation_steps"):
-        if before.get(key) != now[key]:
-            problem = (
-                f"the checkpoint {path} is of a training with {key} {before.get(key)}, and this one has {now[key]}"
-            )
-            raise CheckpointError(
-                problem, next_step="configure the training as it was, or start a new one from its weights"
-            )
-
-
-def _check_world(fitting: Fitting, state: dict[str, Any], path: Path, *, allow_world_change: bool) -> None:
-    before, now = state["world_size"], fitting.ranks.world
-    if before == now:
-        return
-    change = f"the checkpoint {path} is of a training with {before} processes, and this one has {now}"
-    if not allow_world_change:
-        raise CheckpointError(
-            change, next_step=f"use {before} processes, or --allow-world-change, after which results differ"
-        )
-    if state["in_window"]:
-        problem = f"{change}, and it was saved inside an accumulation window, whose gradients cannot be shared out anew"
-        raise CheckpointError(problem, next_step=f"use {before} processes, or an older checkpoint")
-    log.warning(f"{change}: every sample is still seen once per epoch, and the results will differ from then on")
-
-
-def _strategy(state: dict[str, Any]) -> str:
-    """Return the strategy of a checkpoint's training; those from before there was a choice do not name it."""
-    return str(state["config"].get("strategy", "ddp"))
-
-
-def _check_strategy(fitting: Fitting, state: dict[str, Any], path: Path, *, allow_world_change: bool) -> None:
-    """Check that gradients are added up as before: each unit's by themselves, or all of them."""
-    before, now = _strategy(state), fitting.config.strategy
-    if before == now:
-        return
-    change = f"the checkpoint {path} is of a training with strategy {before}, and this one has {now}"
-    if not allow_world_change:
-        raise CheckpointError(
-            change, next_step=f"use strategy {before}, or --allow-world-change, after which results differ by rounding"
-        )
-    if state["in_window"]:
-        problem = f"{change}, and it was saved inside an accumulation window, whose gradients cannot be shared out anew"
-        raise CheckpointError(problem, next_step=f"use strategy {before}, or an older checkpoint")
-    log.warning(f"{change}: results will differ by rounding from then on")

@@ -24,7 +24,6 @@ from kladml.training.loop import FitLoop
 from kladml.training.objective import StepModule, resolve_loss
 from kladml.training.ranks import join
 from kladml.training.seeding import derived_seed, seed_everything
-from kladml.training.units import cannot_be_sharded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -145,14 +144,14 @@ class UniversalTrainer:
                     seed_everything(derived_seed("rank", self.config.seed, ranks.rank))
                 result = loop.run()
             except (NonFiniteError, TrainingStopped):  # which all processes raise together
-                fitting.join()
+                fitting.strategy.join()
                 raise
             except (RuntimeError, OSError) as error:
                 # Torch tells of a dead worker by a signal handler, wherever the program is at that time.
                 named = [found for source in (train, val) if source and (found := source.worker_error(error))]
                 if named:
                     raise named[0] from error
-                problem = None if fitting.sharding is None else cannot_be_sharded(error)
+                problem = fitting.strategy.explain(error)
                 if problem is not None:
                     raise problem from error
                 raise
