@@ -1,4 +1,4 @@
-"""The page on the trainer names, for each guarantee, tests that are there."""
+"""The pages on the trainer and on tracking name, for each guarantee, tests that are there."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "trainer.md").read_text(encoding="utf-8")
-GUARANTEES = TEXT.partition("\n## Guarantees\n")[2].partition("\n## ")[0]
+TEXTS = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("trainer.md", "tracking.md")]
 
 _NAMED = re.compile(r"`([\w/.-]+\.py)::(\w+)`")
 
@@ -26,12 +25,13 @@ def functions_in(path):
 
 def rows():
     """Return the rows of the tables of guarantees."""
-    lines = [line for line in GUARANTEES.splitlines() if line.startswith("| ")]
+    parts = [text.partition("\n## Guarantees\n")[2].partition("\n## ")[0] for text in TEXTS]
+    lines = [line for part in parts for line in part.splitlines() if line.startswith("| ")]
     return [line for line in lines if not line.startswith(("| Guarantee |", "| --- |"))]
 
 
 def test_there_are_guarantees():
-    assert len(rows()) > 20
+    assert len(rows()) > 50
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.split("|")[1].strip())
@@ -41,7 +41,7 @@ def test_a_guarantee_names_the_tests_that_hold_it(row):
     assert _NAMED.findall(tests), f"{guarantee.strip()!r} names no test"
 
 
-@pytest.mark.parametrize("test", sorted(set(_NAMED.findall(TEXT))), ids="::".join)
+@pytest.mark.parametrize("test", sorted({test for text in TEXTS for test in _NAMED.findall(text)}), ids="::".join)
 def test_every_test_that_the_page_names_is_there(test):
     path, name = test
     assert name in functions_in(path)
