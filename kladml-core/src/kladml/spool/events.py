@@ -120,12 +120,15 @@ def event_to_json(event: Event) -> dict[str, Any]:
 
 
 def event_from_json(data: dict[str, Any]) -> Event | None:
-    """Return the event that `event_to_json` wrote; None for one of a kind that this version does not know."""
+    """Return the event that `event_to_json` wrote; None for one that this version does not know, or knows otherwise."""
     kind = _KINDS.get(data.get("event", ""))
     if kind is None:
         return None
     known = {item.name for item in fields(kind)}
-    event: Event = kind(**{name: value for name, value in data.items() if name in known})
+    try:
+        event: Event = kind(**{name: value for name, value in data.items() if name in known})
+    except TypeError:  # a part of it is missing
+        return None
     return event
 
 

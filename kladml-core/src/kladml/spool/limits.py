@@ -12,13 +12,14 @@ import re
 from dataclasses import replace
 from functools import lru_cache
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kladml.errors import RefusedRunError, TrackerError
+from kladml.log import get_logger
 from kladml.spool.events import Batch, DatasetInput, ExperimentTags, Params, Tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from kladml.spool.events import Event, SpooledRun
 
@@ -39,6 +40,8 @@ _LONGEST_OF_DATASET = {
     "context": 500,
 }
 _SHOWN = 60
+
+log = get_logger(__name__)
 
 
 def check_run(run: SpooledRun, owner: str) -> None:
@@ -90,6 +93,26 @@ def check_names(kind: str, names: Iterable[str], owner: str) -> None:
         if problem := malformed_name(name):
             text = f"the {kind} {shown(name)} cannot be recorded: {problem}"
             raise TrackerError(text, owner=owner, next_step="choose another name")
+
+
+def as_texts(kind: str, values: Mapping[str, Any], longest: int, owner: str) -> dict[str, str]:
+    """Return values as text, as long as it is kept; it is said where that is not all of it.
+
+    Args:
+        kind: What they are, such as `parameter`.
+        values: The values by name.
+        longest: How many characters of each are kept.
+        owner: Who refuses a malformed name, for the error.
+
+    Raises:
+        TrackerError: A name is malformed.
+    """
+    check_names(kind, values, owner)
+    texts = {key: str(value) for key, value in values.items()}
+    for key, text in texts.items():
+        if len(text) > longest:
+            log.warning(f"'{key}' has {len(text)} characters, of which the first {longest} are kept")
+    return {key: text[:longest] for key, text in texts.items()}
 
 
 def changed_param(run: SpooledRun, key: str, kept: str, other: str) -> str:

@@ -15,7 +15,7 @@ from kladml.interfaces import RUN_STATUSES, TrackerInterface
 from kladml.log import get_logger
 from kladml.spool.drain import count_left
 from kladml.spool.events import Artifact, DatasetInput, ExperimentTags, Params, Status, Tags
-from kladml.spool.limits import LONGEST_PARAM, LONGEST_TAG, check_names, check_run, shown
+from kladml.spool.limits import LONGEST_PARAM, LONGEST_TAG, as_texts, check_names, check_run, shown
 from kladml.spool.recording import Recording
 from kladml.spool.recovery import deliver, left_behind
 from kladml.spool.runs import new_run, undelivered_run
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from kladml.interfaces import UndeliveredRun
     from kladml.spool.events import Event, MetricPoint, Sink, SpooledRun
     from kladml.spool.folder import SpoolFolder
+
+_TEXTS_AT_ONCE = 100
 
 log = get_logger(__name__)
 
@@ -106,14 +108,15 @@ class SpooledTracker(TrackerInterface):
         Raises:
             TrackerError: A name is malformed, or a parameter was recorded with another value before.
         """
-        texts = self._texts("parameter", params, LONGEST_PARAM)
+        self._current()
+        texts = as_texts("parameter", params, LONGEST_PARAM, self.owner)
         changed = next((key for key, text in texts.items() if self._params.get(key, text) != text), None)
         if changed is not None:
             values = f"{shown(self._params[changed])}, and cannot become {shown(texts[changed])}"
             problem = f"the parameter '{changed}' was recorded as {values}"
             raise TrackerError(problem, owner=self.owner, next_step="record it under another name, or as a tag")
         self._params |= texts
-        self._write(Params(texts))
+        self._write_texts(Params, texts)
 
     def log_metric(self, key: str, value: float, step: int | None = None) -> None:
         """Record one value of a metric.
@@ -138,11 +141,13 @@ class SpooledTracker(TrackerInterface):
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Label the run; the first 8,000 characters of a tag are kept."""
-        self._write(Tags(self._texts("tag", tags, LONGEST_TAG)))
+        self._current()
+        self._write_texts(Tags, as_texts("tag", tags, LONGEST_TAG, self.owner))
 
     def set_experiment_tags(self, tags: Mapping[str, str]) -> None:
         """Label the experiment of the run."""
-        self._write(ExperimentTags(self._texts("tag", tags, LONGEST_TAG)))
+        self._current()
+        self._write_texts(ExperimentTags, as_texts("tag", tags, LONGEST_TAG, self.owner))
 
     def log_dataset(self, name: str, digest: str, source: str, context: str) -> None:
         """Record which data the run uses, as an input of the run."""
@@ -275,18 +280,14 @@ class SpooledTracker(TrackerInterface):
         """Wait until what the current run recorded is delivered, and tell whether it is."""
         return self._recording is None or self._recording.settle(seconds)
 
+    def _write_texts(self, kind: type[Params | Tags | ExperimentTags], texts: dict[str, str]) -> None:
+        """Record texts, a hundred at a time: however long they are, such a record fits into a segment."""
+        names = list(texts)
+        for start in range(0, len(names), _TEXTS_AT_ONCE):
+            self._write(kind({name: texts[name] for name in names[start : start + _TEXTS_AT_ONCE]}))
+
     def _write(self, event: Event) -> None:
         self._current().writer.record_event(event)
-
-    def _texts(self, kind: str, values: Mapping[str, Any], longest: int) -> dict[str, str]:
-        """Return values as text, as long as it is kept, which is said where it is not all of it."""
-        self._current()
-        check_names(kind, values, self.owner)
-        texts = {key: str(value) for key, value in values.items()}
-        for key, text in texts.items():
-            if len(text) > longest:
-                log.warning(f"'{key}' has {len(text)} characters, of which the first {longest} are kept")
-        return {key: text[:longest] for key, text in texts.items()}
 
     def _require_none(self) -> None:
         going_on = self._recording or self._closed
