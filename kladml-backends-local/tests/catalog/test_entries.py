@@ -113,11 +113,6 @@ def test_entry_below_its_own_level_lists_nothing(catalog):
     assert catalog.list_entries("project", EntryAddress.parse("a/b/c")) == []
 
 
-def test_unknown_level_is_a_mistake_of_the_program(catalog):
-    with pytest.raises(ValueError, match="nothing"):
-        catalog.list_entries("nothing")
-
-
 def test_deletion_that_fails_leaves_everything(catalog, path):
     runs = [catalog.add_run(DIGITS, "run", {}) for _ in range(3)]
     with closing(sqlite3.connect(path)) as connection:
