@@ -68,9 +68,11 @@ def print_entry(entry: CatalogEntry) -> None:
             click.echo(f"  {_printable(line)}".rstrip())
 
 
-def print_changes(verb: str, changed: Iterable[tuple[str, str]]) -> None:
-    """Print what happened to which entries."""
-    print_table(("", "", ""), [(verb, what, address) for what, address in changed])
+def print_changes(verb: str, changed: Sequence[tuple[str, str]]) -> None:
+    """Print what happened to what, such as `made  project  CustomerChurn`."""
+    size = max(len(what) for what, _ in changed)
+    for what, address in changed:
+        click.echo(f"{verb}  {what:<{size}}  {address}")
 
 
 def removal_rows(removal: Removal) -> list[tuple[str, str]]:

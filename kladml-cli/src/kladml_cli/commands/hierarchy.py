@@ -40,12 +40,12 @@ _EXAMPLES = {
 _PLURALS = {"project": "projects", "family": "families", "experiment": "experiments"}
 
 
-def _where(function: Decorated) -> Decorated:
+def _where(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say which catalog is meant."""
     catalog = setting_option("--catalog", key="catalog.use", metavar="NAME", help="The catalog that numbers the runs.")
-    for option in (click.pass_context, global_options(), workspace_option, configuration_options, catalog):
+    for option in (global_options(), workspace_option, configuration_options, catalog):
         function = option(function)
-    return function
+    return click.pass_context(function)
 
 
 def _group(level: str) -> click.Group:
@@ -114,7 +114,7 @@ def _add_describe(group: click.Group, level: str) -> None:
     @_command(
         group,
         f"Replace the description of {_a(level)}.\n\nAn empty TEXT takes it away.",
-        f'describe {_EXAMPLES[level]} "Who leaves?"',
+        f'describe {_EXAMPLES[level]} \\\n      "Who leaves?"',
     )
     @_address_argument(level)
     @click.argument("text", metavar="TEXT")
