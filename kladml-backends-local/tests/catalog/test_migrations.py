@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -161,6 +163,7 @@ def test_damaged_database_without_a_backup_says_so(tmp_path):
 
 def test_locked_database_is_named_with_who_may_hold_it(path, url, copy, monkeypatch):
     monkeypatch.setattr(engine, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(engine, "_PATIENCE_SECONDS", 0.05)
     with SqlCatalog(url) as catalog, closing(sqlite3.connect(path, isolation_level=None)) as other:
         catalog.check()
         other.execute("BEGIN EXCLUSIVE")
@@ -169,6 +172,21 @@ def test_locked_database_is_named_with_who_may_hold_it(path, url, copy, monkeypa
                 call()
             for part in (str(path), "database is locked", f"'fuser {path}'", str(copy)):
                 assert part in str(caught.value)
+
+
+def test_waiting_for_another_process_is_said_and_succeeds(path, url, monkeypatch, caplog):
+    monkeypatch.setattr(engine, "_PATIENCE_SECONDS", 0.05)
+    caplog.set_level("INFO", "kladml_backends_local")
+    with SqlCatalog(url) as catalog, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        catalog.check()
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as pool:
+            adding = pool.submit(catalog.add_run, RunAddress.parse("digits@2").experiment, "run", {})
+            while "another process writes to" not in caplog.text and not adding.done():
+                time.sleep(0.01)
+            other.execute("COMMIT")
+            assert adding.result().label == "3"
+    assert f"another process writes to {path}; waiting for up to 60 seconds" in caplog.text
 
 
 def test_version_of_the_copy_is_that_of_its_tables(path, url, copy):

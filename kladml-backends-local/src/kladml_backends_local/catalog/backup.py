@@ -74,7 +74,7 @@ def is_damaged(error: BaseException) -> bool:
     return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def is_locked(error: BaseException) -> bool:
+def is_locked(error: BaseException | None) -> bool:
     """Tell whether SQLite says that another process holds the database."""
     return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -94,7 +94,7 @@ def what_to_wait_for(database: Path) -> str:
     return f"wait for the process that writes to it, which 'fuser {database}' names, or end it{copy}"
 
 
-def _code(error: BaseException) -> int | None:
+def _code(error: BaseException | None) -> int | None:
     """Return SQLite's own code of an error, without its extension."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else int(code) & 0xFF
