@@ -6,16 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from kladml.errors import CatalogError
+from kladml.log import get_logger
+from kladml_backends_local.catalog.backup import is_locked
 from kladml_backends_local.settings import OWNER
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
+log = get_logger(__name__)
+
 _BUSY_SECONDS = 60
+_PATIENCE_SECONDS = 1
+_CONNECT_SECONDS = 10
+_DRIVER = "psycopg"
 _BEGIN = "sqlite_begin"
 
 
@@ -48,7 +55,8 @@ def read_url(text: str | URL, password: str | None = None, folder: Path | None =
     if password is not None:
         url = url.set(password=password)
     if not _is_sqlite(url):
-        return url
+        # SQLAlchemy 2.0 takes another driver for it than 2.1; this is the one that the extra brings.
+        return url.set(drivername=f"postgresql+{_DRIVER}") if url.drivername == "postgresql" else url
     if url.database in (None, "", ":memory:") or "memory" in url.query.values():
         problem = "an SQLite database in memory keeps no catalog"
         raise CatalogError(problem, owner=OWNER, next_step="name a file, such as sqlite:///catalog.db")
@@ -73,15 +81,16 @@ def open_engine(url: URL) -> Engine:
     """
     try:
         if not _is_sqlite(url):
-            return create_engine(url, pool_pre_ping=True)
+            return create_engine(_impatient(url), pool_pre_ping=True)
         path = Path(str(url.database))
         if not str(path).startswith("file:"):
             path.parent.mkdir(parents=True, exist_ok=True)
         # A connection per transaction costs next to nothing on SQLite, and none stays open across a fork.
-        engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": _BUSY_SECONDS})
+        engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": _PATIENCE_SECONDS})
     except (ImportError, ArgumentError) as error:  # ArgumentError: SQLAlchemy knows no such database
         problem = f"the driver of the catalog's database {shown(url)} cannot be loaded: {error}"
-        raise CatalogError(problem, owner=OWNER, next_step="install it, or correct the URL") from error
+        extra = f"pip install '{OWNER}[postgresql]'" if url.get_driver_name() == _DRIVER else "install it"
+        raise CatalogError(problem, owner=OWNER, next_step=f"{extra}, or correct the URL") from error
     except OSError as error:
         problem = f"the folder of the catalog {shown(url)} cannot be made: {error}"
         raise CatalogError(problem, owner=OWNER, next_step="choose a folder that you may write to") from error
@@ -110,10 +119,31 @@ def _is_sqlite(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
 
 
+def _impatient(url: URL) -> URL:
+    """Return the URL with a limit on connecting, without which a server that is away would stop a run for minutes."""
+    if url.get_backend_name() != "postgresql" or "connect_timeout" in url.query:
+        return url
+    return url.update_query_dict({"connect_timeout": str(_CONNECT_SECONDS)})
+
+
 def _check_references(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _begin(connection: Connection) -> None:
     # Python's sqlite3 alone would begin a transaction at the first change, not at the first read.
-    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+    begin = connection.get_execution_options().get(_BEGIN, "BEGIN")
+    try:
+        connection.exec_driver_sql(begin)
+    except OperationalError as error:
+        if not is_locked(error.orig):
+            raise
+        log.info(f"another process writes to {shown(connection.engine.url)}; waiting for up to {_BUSY_SECONDS} seconds")
+        _wait_for_others(connection)
+        connection.exec_driver_sql(begin)
+    else:
+        _wait_for_others(connection)
+
+
+def _wait_for_others(connection: Connection) -> None:
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(_BUSY_SECONDS * 1000)}")

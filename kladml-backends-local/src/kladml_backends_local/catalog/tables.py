@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Column, DateTime, ForeignKey, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.types import TypeDecorator
 
+from kladml.interfaces.refusals import LONGEST_DESCRIPTION
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -83,6 +85,7 @@ projects = Table(
     Column("id", Integer, primary_key=True),
     Column("name", String(NAME_LENGTH), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("description", String(LONGEST_DESCRIPTION), nullable=False, server_default=""),
     UniqueConstraint("name"),
 )
 
@@ -93,6 +96,7 @@ families = Table(
     Column("project_id", Integer, ForeignKey("kladml_projects.id"), nullable=False),
     Column("name", String(NAME_LENGTH), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("description", String(LONGEST_DESCRIPTION), nullable=False, server_default=""),
     UniqueConstraint("project_id", "name"),
 )
 
@@ -103,6 +107,7 @@ experiments = Table(
     Column("family_id", Integer, ForeignKey("kladml_families.id"), nullable=False),
     Column("name", String(NAME_LENGTH), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("description", String(LONGEST_DESCRIPTION), nullable=False, server_default=""),
     # Counted up in the transaction that adds a run: this row is what concurrent processes queue for.
     Column("last_number", Integer, nullable=False),
     UniqueConstraint("family_id", "name"),
@@ -121,4 +126,16 @@ runs = Table(
     Column("metrics", Numbers, nullable=False),
     Column("backends", Texts, nullable=False),
     UniqueConstraint("experiment_id", "number"),
+)
+
+# What an experiment that is made again counts on from, so that no run gets the folder of a deleted one.
+retired_numbers = Table(
+    "kladml_retired_numbers",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("project", String(NAME_LENGTH), nullable=False),
+    Column("family", String(NAME_LENGTH), nullable=False),
+    Column("experiment", String(NAME_LENGTH), nullable=False),
+    Column("last_number", Integer, nullable=False),
+    UniqueConstraint("project", "family", "experiment"),
 )
