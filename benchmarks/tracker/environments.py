@@ -14,13 +14,22 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 HOME = Path(os.environ.get("BENCH_HOME") or Path.home() / ".cache" / "kladml-bench-tracker").absolute()
 HERE = Path(__file__).parent
 CONSTRAINTS = HERE.parents[1] / "constraints.txt"
 OURS = "kladml"
-PEERS = {"mlflow": True, "peers": True, "aim": False}
-"""The peers' environments; whether they are resolved under the repository's constraints."""
+PEERS = ["mlflow", "peers", "aim"]
+"""The peers' environments."""
+
+CONSTRAINED = {"mlflow"}
+"""Those that are resolved under the repository's constraints: what MLflow needs is then what KladML's MLflow needs."""
+
+LONGEST_REASON = 150
 
 QUIET = {
     "AIM_UI_TELEMETRY_ENABLED": "0",
@@ -53,11 +62,22 @@ def python(name: str) -> Path:
     if not installed.exists() or installed.read_bytes() != requirements.read_bytes():
         print(f"installing {requirements.name} into {folder}", file=sys.stderr)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        constraints = ["-c", str(CONSTRAINTS)] if PEERS[name] else []
+        constraints = ["-c", str(CONSTRAINTS)] if name in CONSTRAINED else []
         _run([sys.executable, "-m", "venv", "--clear", str(folder)])
         _run([str(interpreter), "-m", "pip", "install", "--quiet", *constraints, "-r", str(requirements)])
         installed.write_bytes(requirements.read_bytes())
     return interpreter
+
+
+def install(names: Iterable[str]) -> dict[str, str]:
+    """Make environments, and return for each that cannot be made the reason."""
+    reasons = {}
+    for name in names:
+        try:
+            python(name)
+        except InstallError as error:
+            reasons[name] = str(error)
+    return reasons
 
 
 def variables(name: str) -> dict[str, str]:
@@ -71,14 +91,16 @@ def variables(name: str) -> dict[str, str]:
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables(""))
     if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        problem = f"{' '.join(command)} failed: {''.join(last)}"
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        reason = next((line for line in lines if line.startswith("ERROR:")), (lines or ["no reason given"])[-1])
+        problem = f"{' '.join(command[1:])} failed: {reason[:LONGEST_REASON]}"
         raise InstallError(problem)
 
 
 def main() -> None:
+    reasons = install([OURS, *PEERS])
     for name in (OURS, *PEERS):
-        print(name, python(name))
+        print(name, reasons.get(name) or python(name))
 
 
 if __name__ == "__main__":

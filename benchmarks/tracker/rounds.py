@@ -44,7 +44,7 @@ class Results:
 
     Attributes:
         rounds: For each workload and contestant what was measured, by round.
-        failed: Why a contestant did not get through a workload, by `<contestant>, <workload>`.
+        failed: Why a contestant did not get through a workload, by `<contestant>, <workload>`, or lacks all.
     """
 
     rounds: dict[str, dict[str, dict[int, Measured]]] = field(
@@ -115,7 +115,10 @@ class Results:
 
 def run_rounds(names: list[str], workloads: list[str], rounds: int) -> Results:
     """Measure the contestants in turn, another one first in each round; what fails is left out from then on."""
-    results = Results()
+    reasons = environments.install({contestants.load(name).ENVIRONMENT for name in names})
+    lacking = {name: reason for name in names if (reason := reasons.get(contestants.load(name).ENVIRONMENT))}
+    results = Results(failed=lacking)
+    names = [name for name in names if name not in lacking]
     for number in range(rounds):
         first = number % len(names)
         for name in (*names[first:], *names[:first]):
@@ -125,7 +128,7 @@ def run_rounds(names: list[str], workloads: list[str], rounds: int) -> Results:
                     continue
                 try:
                     results.add(number, run_measure(name, workload))
-                except (environments.InstallError, FailedError) as error:
+                except FailedError as error:
                     results.failed[case] = str(error)
         results.save()
         print(f"round {number + 1} of {rounds} is done", file=sys.stderr, flush=True)
@@ -136,7 +139,6 @@ def run_measure(name: str, workload: str) -> Measured:
     """Measure a contestant in a new process.
 
     Raises:
-        InstallError: Its environment cannot be made.
         FailedError: It did not get through.
     """
     environment = contestants.load(name).ENVIRONMENT

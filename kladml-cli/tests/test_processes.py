@@ -38,7 +38,8 @@ def test_signal_in_the_users_training_marks_the_run_killed(
     _, errors = process.communicate(timeout=120)
     assert (process.returncode, errors.splitlines()[-1]) == (status, message)
     assert ("Traceback" in errors) is (number == signal.SIGINT)
-    assert "time.sleep(self.sleep)" in errors or number != signal.SIGINT
+    lines = ('print("training"', "time.sleep(self.sleep)")  # the signal may come before the second one begins
+    assert any(line in errors for line in lines) or number != signal.SIGINT
     assert status_in_catalog(run_kladml) == ["KILLED"]
     record = json.loads((workspace / "data/runs/default/default/default/1/run.json").read_text())
     assert record["status"] == "KILLED"

@@ -6,7 +6,8 @@ A segment is a header and records, and zeros where nothing was recorded yet. A r
 
 all little-endian. The checksum starts from the segment's seed, so that what an earlier use of the file left is never
 taken for a record. Metrics of one call are one record: the number of a set of keys, which an earlier record of the
-same segment defines, the time in nanoseconds, the step, and a 64-bit number per key.
+same segment defines, the time in nanoseconds, the step, and a 64-bit number per key. Metrics that come with times of
+their own are recorded many at once, in columns.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from kladml.spool.columns import points_of
 from kladml.spool.events import Batch, event_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KEYS, POINTS, EVENT, SEALED = 1, 2, 3, 4
+KEYS, POINTS, EVENT, SEALED, COLUMNS = 1, 2, 3, 4, 5
 """Kinds of records; `SEALED` is a segment's last one."""
 
 HEADER = struct.Struct("<8sQIII")
@@ -35,6 +37,9 @@ NANOSECONDS_PER_MS = 1_000_000
 
 _HEAD = struct.Struct("<I")
 _POINTS = struct.Struct("<IIqq")
+_SINGLE = struct.Struct("<IIqqdI")
+_SINGLE_BODY = _SINGLE.size - 4
+_SINGLE_HEAD = POINTS << 24 | _SINGLE_BODY
 _PAGE = 4096
 
 
@@ -106,7 +111,8 @@ class SegmentReader:
         """
         batch = Batch()
         try:
-            for kind, body in self._bodies():
+            self._take_single_points(batch, most)
+            for kind, body in self._bodies() if len(batch) < most else ():
                 self._take(kind, body, batch)
                 if len(batch) >= most:
                     break
@@ -114,6 +120,21 @@ class SegmentReader:
             if not len(batch):
                 raise  # else what was read before it is returned first
         return batch
+
+    def _take_single_points(self, batch: Batch, most: int) -> None:
+        """Take records of one metric each, up to the first one of another kind: most are such, and it is quick."""
+        if not self.offset:
+            self._read_header()
+        buffer, seed, sets, points, offset = self.buffer, self._seed, self._sets, batch.points, self.offset
+        limit = min(len(buffer) - _SINGLE.size, offset + _SINGLE.size * (most - 1))
+        while self.start <= offset <= limit:
+            body = bytes(buffer[offset : offset + _SINGLE_BODY])
+            word, number, nanoseconds, step, value, checksum = _SINGLE.unpack_from(buffer, offset)
+            if word != _SINGLE_HEAD or crc32(body, seed) != checksum:
+                break
+            points.append((sets[number][0], value, nanoseconds // NANOSECONDS_PER_MS, step))
+            offset += _SINGLE.size
+        self.offset = offset
 
     def has_bytes_behind(self) -> bool:
         """Tell whether there is anything but zeros where the next record would begin."""
@@ -147,6 +168,8 @@ class SegmentReader:
             values = struct.unpack_from(f"<{len(keys)}d", body, _POINTS.size)
             for key, value in zip(keys, values, strict=True):
                 batch.points.append((key, value, time_ms, step))
+        elif kind == COLUMNS:
+            batch.points.extend(points_of(body, self._sets))
         elif kind == EVENT:
             event = event_from_json(json.loads(body[_HEAD.size :]))
             if event is not None:

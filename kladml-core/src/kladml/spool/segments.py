@@ -91,13 +91,16 @@ class SegmentPool:
     Args:
         folder: Where they lie.
         size: Bytes of a segment.
+
+    Attributes:
+        size: Bytes of a segment.
     """
 
     def __init__(self, folder: Path, size: int = SEGMENT_BYTES) -> None:
         self._folder = folder
-        self._size = size
+        self.size = size
         self._spares: list[Path] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the handler of a signal may record while it is held
         with contextlib.suppress(OSError):
             for spare in folder.glob("*.spare-*"):  # of a process that was killed
                 spare.unlink()
@@ -107,7 +110,7 @@ class SegmentPool:
         """Return a new segment: in a file, or in memory where the disk takes none, which is said once."""
         seed = secrets.randbits(32)
         try:
-            return self._in_file(number, seed, segment_header(number, seed, self._size))
+            return self._in_file(number, seed, segment_header(number, seed, self.size))
         except OSError as error:
             self.say_refused(error)
             return Segment(number, seed, self._buffer(number, seed), None)
@@ -139,7 +142,7 @@ class SegmentPool:
                 if len(self._spares) < _SPARES:
                     path.rename(spare)
                     with spare.open("r+b") as file:
-                        file.write(bytes(self._size))
+                        file.write(bytes(self.size))
                     self._spares.append(spare)
                 else:
                     path.unlink()
@@ -161,7 +164,7 @@ class SegmentPool:
         try:
             descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | _CLOSED_ELSEWHERE, 0o600)
             try:
-                _reserve(descriptor, self._size)
+                _reserve(descriptor, self.size)
                 os.lseek(descriptor, 0, os.SEEK_SET)
                 _write_all(descriptor, content)
             finally:
@@ -172,14 +175,14 @@ class SegmentPool:
             raise
         descriptor = os.open(path, os.O_RDWR | _CLOSED_ELSEWHERE)
         try:
-            return Segment(number, seed, _mapped(descriptor, self._size), path)
+            return Segment(number, seed, _mapped(descriptor, self.size), path)
         except OSError:  # a file system that maps nothing: written call by call
             return Segment(number, seed, self._buffer(number, seed), path, os.dup(descriptor), HEADER.size)
         finally:
             os.close(descriptor)
 
     def _buffer(self, number: int, seed: int) -> bytearray:
-        return bytearray(segment_header(number, seed, self._size).ljust(self._size, b"\0"))
+        return bytearray(segment_header(number, seed, self.size).ljust(self.size, b"\0"))
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -6,16 +6,19 @@ import os
 import struct
 import threading
 from functools import partial
+from itertools import islice
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from kladml.errors import TrackerError
 from kladml.log import get_logger
+from kladml.spool.columns import POINTS_AT_ONCE, columns_of, front_of, size_of
 from kladml.spool.events import event_to_json
 from kladml.spool.forks import call_in_forks, closed
 from kladml.spool.records import (
     CHECKSUM,
+    COLUMNS,
     HEADER,
     LARGEST_BODY,
     NANOSECONDS_PER_MS,
@@ -40,6 +43,8 @@ _POINT_HEAD = head(POINTS, _POINT.size)
 _RECORD = struct.Struct(f"<{_POINT.size}sI")
 _RECORD_SIZE = _RECORD.size
 _pack_point = partial(_POINT.pack, _POINT_HEAD)
+_FEW = 4
+"""Points that are recorded each by itself."""
 
 log = get_logger(__name__)
 
@@ -143,8 +148,39 @@ class SpoolWriter:
 
     def record_points(self, points: Iterable[MetricPoint]) -> None:
         """Record metrics with times of their own, such as those of another run."""
-        for key, value, time_ms, step in points:
-            self.record(key, value, step, time_ms * NANOSECONDS_PER_MS)
+        rest = iter(points)
+        while some := list(islice(rest, POINTS_AT_ONCE)):
+            if not self._record_columns(some):
+                for key, value, time_ms, step in some:
+                    self.record(key, value, step, time_ms * NANOSECONDS_PER_MS)
+
+    def _record_columns(self, points: list[MetricPoint]) -> bool:
+        """Record points in one record; tell whether that was possible."""
+        try:
+            keys, columns = columns_of(points)
+        except (TypeError, ValueError, OverflowError):  # each by itself, up to the one that is to be named
+            return False
+        size = size_of(len(points))
+        if len(points) < _FEW or size + CHECKSUM.size + HEADER.size > self._pool.size // 2:
+            return False
+        with self._lock:
+            while True:
+                segment = self._current()
+                number = self._number_of(keys)
+                if number is None:
+                    self._define(keys)
+                    continue
+                body = front_of(head(COLUMNS, size), number, len(points)) + columns
+                if self._put(segment, body + CHECKSUM.pack(crc32(body, segment.seed))):
+                    return True
+                self._next_segment(segment)
+
+    def _number_of(self, keys: tuple[str, ...]) -> int | None:
+        """Return the number of a set of keys in the current segment, if it has one."""
+        if len(keys) == 1:
+            return self._sets.get(keys[0])
+        found = self._sets_of_many.get(keys)
+        return None if found is None else found[0]
 
     def record_event(self, event: Event) -> None:
         """Record whatever is no metric."""
@@ -217,7 +253,7 @@ class SpoolWriter:
         number = self._defined  # never given twice, as defining may begin a new segment
         layout = struct.Struct(f"<IIqq{len(keys)}d")
         size = HEADER.size + len(encode_keys(number, keys, 0)) + layout.size + CHECKSUM.size
-        if size > min(len(self._current().buffer), LARGEST_BODY):  # both have to be in one segment
+        if size > min(self._pool.size, LARGEST_BODY):  # both have to be in one segment
             problem = f"{len(keys)} metrics were recorded in one call"
             raise TrackerError(problem, next_step="record them in several calls")
         pack = partial(layout.pack, head(POINTS, layout.size))
@@ -234,8 +270,8 @@ class SpoolWriter:
         while True:
             segment = self._current()
             data = encoded(segment.seed)
-            if len(data) + HEADER.size > min(len(segment.buffer), LARGEST_BODY):
-                problem = f"a record of {len(data)} bytes is larger than a segment of {len(segment.buffer)}"
+            if len(data) + HEADER.size > min(self._pool.size, LARGEST_BODY):
+                problem = f"a record of {len(data)} bytes is larger than a segment of {self._pool.size}"
                 raise TrackerError(problem, next_step="record less at once")
             if self._put(segment, data):
                 return segment
