@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kladml.datasets.describe import describe
@@ -24,7 +21,9 @@ from kladml.errors import DataError
 from kladml.files.whole import written_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from kladml.datasets.tree import SourceFile
 
@@ -77,14 +76,12 @@ class DatasetStore:
             return kept[-1]
         found = next((manifest for manifest in known if manifest.version == wanted.version), None)
         if found is None or found.removed_at is not None:
-            what = "is no version" if found is None else f"was removed on {found.removed_at[:10]}"
-            there = ", ".join(str(manifest.version) for manifest in kept)
-            problem = f"{wanted.name}@{wanted.version} {what} of '{wanted.name}'" if found is None else (
-                f"{wanted.name}@{wanted.version} {what}"
-            )  # fmt: skip
-            raise DataError(
-                problem, next_step=f"there {'is' if len(kept) == 1 else 'are'} {there} (the latest {kept[-1].version})"
-            )
+            what = f"is no version of '{wanted.name}'"
+            if found is not None and found.removed_at is not None:
+                what = f"was removed on {found.removed_at[:10]}"
+            numbers = ", ".join(str(manifest.version) for manifest in kept)
+            problem = f"{wanted.name}@{wanted.version} {what}"
+            raise DataError(problem, next_step=f"there {'is' if len(kept) == 1 else 'are'} {wanted.name}@{numbers}")
         return found
 
     def add(
