@@ -6,7 +6,7 @@ import json
 import secrets
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kladml.datasets import links
 from kladml.datasets.hashing import hash_file
@@ -87,9 +87,10 @@ class DatasetFolders:
                 problem = f"there is no data set '{name}', and nothing in {folder}"
                 raise DataError(problem, next_step=f"put files there, or 'kladml data add {name} PATH'")
             return self._written(latest, folder, only_look=only_look, progress=progress)
+        seen = _looks(folder)  # before anything is read: what changes meanwhile is read again the next time
         content = self._content(name, folder, progress)
         if latest is not None and latest.files == content:
-            self._note(name, folder, latest)
+            self._note(latest, seen)
             return Synced(name, "kept", latest.version)
         noted = self._noted(name).get("version")
         behind = next((version for version in versions if version.version == noted and version.files == content), None)
@@ -98,7 +99,7 @@ class DatasetFolders:
         if only_look:
             return Synced(name, "added", None if latest is None else latest.version + 1)
         manifest, _ = self._store.add(name, folder, progress=progress)
-        self._note(name, folder, manifest)
+        self._note(manifest, seen)
         return Synced(name, "added", manifest.version)
 
     def write(self, manifest: Manifest, folder: Path, *, link: bool = False, progress: Progress = silent) -> None:
@@ -114,6 +115,10 @@ class DatasetFolders:
             DataError: A file changed under the version, or the disk is full; the folder is then as it was.
         """
         self._store.seals(manifest).require(manifest, manifest.files)
+        hidden = next(folder.glob(".*"), None)
+        if hidden is not None:
+            problem = f"{folder} cannot be replaced by {manifest.reference}, because it also holds {hidden.name}"
+            raise DataError(problem, next_step="move that elsewhere, or remove the folder")
         temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
 
         def place(entry: FileEntry, tell: Callable[[int], object]) -> None:
@@ -142,7 +147,7 @@ class DatasetFolders:
     def _written(self, latest: Manifest, folder: Path, *, only_look: bool, progress: Progress) -> Synced:
         if not only_look:
             self.write(latest, folder, progress=progress)
-            self._note(latest.name, folder, latest)
+            self._note(latest, _looks(folder))
         return Synced(latest.name, "written", latest.version)
 
     def _content(self, name: str, folder: Path, progress: Progress) -> tuple[FileEntry, ...]:
@@ -162,17 +167,15 @@ class DatasetFolders:
         with progress(f"reading {name}", sum(file.size for file in files)) as tell:
             return tuple(in_threads(entry, files, tell))
 
-    def _note(self, name: str, folder: Path, manifest: Manifest) -> None:
-        """Note which version a folder has, and how its files look."""
-        files = {
-            entry.name: {"digest": entry.digest, "seen": _look(folder / entry.name)} for entry in manifest.files
-        }  # fmt: skip
-        file = self._note_file(name)
+    def _note(self, manifest: Manifest, seen: dict[str, list[int]]) -> None:
+        """Note which version a folder has, and how its files looked."""
+        files = {entry.name: {"digest": entry.digest, "seen": seen.get(entry.name)} for entry in manifest.files}
+        file = self._note_file(manifest.name)
         file.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(file) as temporary:
             temporary.write_text(json.dumps({"version": manifest.version, "files": files}), encoding="utf-8")
 
-    def _noted(self, name: str) -> dict[str, object] | dict[str, dict[str, dict[str, object]]]:
+    def _noted(self, name: str) -> dict[str, Any]:
         try:
             content = json.loads(self._note_file(name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -181,6 +184,10 @@ class DatasetFolders:
 
     def _note_file(self, name: str) -> Path:
         return self._store.state / "datasets" / name / ".folder"
+
+
+def _looks(folder: Path) -> dict[str, list[int]]:
+    return {file.name: _look(file.path) for file in list_tree(folder)}
 
 
 def _look(path: Path) -> list[int]:

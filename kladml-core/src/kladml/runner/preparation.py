@@ -112,7 +112,8 @@ def prepare(
     model_class, loss = _find_model(config, given, folders)
     _check_use(config, model_class, loss, processes)
     train_data, train = _find_data(config, "train", given.train_data, folders, workspace)
-    val_data, val = _find_data(config, "val", given.val_data, folders, workspace)
+    target = None if train is None else train.target
+    val_data, val = _find_data(config, "val", given.val_data, folders, workspace, target)
     check_same_classes(train, val)
     return Prepared(
         config=_with_versions(config, train=train, val=val),
@@ -161,13 +162,18 @@ def _check_use(config: ResolvedConfig, model_class: type[Any], loss: Any, proces
 
 
 def _find_data(
-    config: ResolvedConfig, key: str, given: Any, folders: Sequence[Path], workspace: Workspace
+    config: ResolvedConfig,
+    key: str,
+    given: Any,
+    folders: Sequence[Path],
+    workspace: Workspace,
+    default_target: str | None = None,
 ) -> tuple[Any, VersionData | None]:
     """Load data that is a reference, and check it; also return the version of a data set that it is, if it is one."""
     chosen, version = config.run.data, None
     data = getattr(chosen, key) if given is None else given  # the argument wins over the configuration
     if isinstance(data, str) and looks_like_reference(data):
-        target = chosen.target if "data.target" in config.entries else None
+        target = chosen.target if "data.target" in config.entries else default_target
         try:
             version = load_version(DatasetReference.parse(data), workspace.state, target=target)
         except DataError as error:
@@ -182,13 +188,15 @@ def _find_data(
 
 
 def _with_versions(config: ResolvedConfig, **found: VersionData | None) -> ResolvedConfig:
-    """Return the configuration with the versions that were found, so that the latest is the same one tomorrow."""
-    versions: dict[str, Any] = {key: version.reference for key, version in found.items() if version is not None}
-    if not versions:
+    """Return the configuration with the versions and targets that were found, so that they are the same tomorrow."""
+    values: dict[str, Any] = {key: version.reference for key, version in found.items() if version is not None}
+    if not values:
         return config
+    targets = [version.target for version in found.values() if version is not None and version.target is not None]
+    values |= {"target": targets[0]} if targets else {}
     entries = dict(config.entries)
-    for key, reference in versions.items():
+    for key, value in values.items():
         name = f"data.{key}"
-        entries[name] = ConfigEntry(name, reference, entries[name].origin if name in entries else "run()")
-    run = replace(config.run, data=replace(config.run.data, **versions))
+        entries[name] = ConfigEntry(name, value, entries[name].origin if name in entries else "the data set")
+    run = replace(config.run, data=replace(config.run.data, **values))
     return replace(config, run=run, entries=entries)
