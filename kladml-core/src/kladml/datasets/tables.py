@@ -122,9 +122,11 @@ class Table:
         schema = self._schema(file)
         for field in self.schema:
             if field.name not in schema.names or schema.field(field.name).type != field.type:
-                has = f"as {schema.field(field.name).type}" if field.name in schema.names else "not"
+                has = (
+                    f"has it as {schema.field(field.name).type}" if field.name in schema.names else "has no such column"
+                )
                 first = self.files[0].name
-                problem = f"{first} has the column '{field.name}' as {field.type}, and {file.name} has it {has}"
+                problem = f"{first} has the column '{field.name}' as {field.type}, and {file.name} {has}"
                 raise DataError(problem, next_step="give all files the same columns, or add them as two data sets")
         if schema.names != self.schema.names:
             problem = f"{file.name} does not have the columns of {self.files[0].name} in the same order"

@@ -113,7 +113,7 @@ def prepare(
     _check_use(config, model_class, loss, processes)
     train_data, train = _find_data(config, "train", given.train_data, folders, workspace)
     target = None if train is None else train.target
-    val_data, val = _find_data(config, "val", given.val_data, folders, workspace, target)
+    val_data, val = _find_data(config, "val", given.val_data, folders, workspace, default_target=target)
     check_same_classes(train, val)
     return Prepared(
         config=_with_versions(config, train=train, val=val),
@@ -167,6 +167,7 @@ def _find_data(
     given: Any,
     folders: Sequence[Path],
     workspace: Workspace,
+    *,
     default_target: str | None = None,
 ) -> tuple[Any, VersionData | None]:
     """Load data that is a reference, and check it; also return the version of a data set that it is, if it is one."""
