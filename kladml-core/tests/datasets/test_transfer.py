@@ -77,7 +77,7 @@ def test_two_versions_of_one_number_are_told_apart(transfer, elsewhere, store, t
     transfer.push(version)
     other, _ = elsewhere._store.add("blobs", tree({"a": b"another"}, "other"))
     for move in (lambda: elsewhere.push(other), lambda: elsewhere.pull(reference("blobs@1"))):
-        with pytest.raises(DataError, match="blobs@1 of this workspace .* is another one than that of the storage"):
+        with pytest.raises(DataError, match=r"blobs@1 of this workspace .* is another one than that of the storage"):
             move()
 
 
