@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import shutil
 import subprocess
 import tracemalloc
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kladml.datasets import hashing
 from kladml.datasets.hashing import copy_hashed, fingerprint, hash_file
 from kladml.datasets.manifest import FileEntry
 
@@ -32,8 +35,7 @@ def test_a_file_has_the_digest_that_hashlib_gives_and_a_copy_has_its_content(tmp
     told = []
     assert hash_file(path, told.append) == expected
     assert sum(told) == size
-    with path.open("rb", buffering=0) as source, copy.open("xb", buffering=0) as target:
-        assert copy_hashed(source, target, told.append) == expected
+    assert copy_hashed(path, copy, told.append) == expected
     assert copy.read_bytes() == content
     assert sum(told) == 2 * size
 
@@ -52,22 +54,32 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         file.truncate(200 << 20)  # a hole: no space is needed
     tracemalloc.start()
     try:
-        with path.open("rb", buffering=0) as source, open("/dev/null", "wb", buffering=0) as target:  # noqa: PTH123
-            copy_hashed(source, target)
+        copy_hashed(path, tmp_path / "copy")
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
 
 
-def test_a_full_disk_is_said_by_the_thread_that_writes(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(bytes(3 << 20))
-    with (
-        path.open("rb", buffering=0) as source,
-        open("/dev/full", "wb", buffering=0) as target,  # noqa: PTH123
-        pytest.raises(OSError, match="No space left"),
-    ):
-        copy_hashed(source, target)
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP])
+def test_where_the_system_does_not_copy_this_process_does(tmp_path, monkeypatch, code):
+    def refuse(*args):
+        raise OSError(code, "not here")
+
+    monkeypatch.setattr(os, "copy_file_range", refuse, raising=False)
+    path, copy = tmp_path / "file", tmp_path / "copy"
+    path.write_bytes(bytes(range(256)) * 10_000)
+    assert copy_hashed(path, copy) == hash_file(path)
+    assert copy.read_bytes() == path.read_bytes()
+
+
+def test_pieces_are_copied_and_hashed_in_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(hashing, "_PIECE", 1000)
+    path, copy = tmp_path / "file", tmp_path / "copy"
+    for size in (999, 1000, 1001, 4000, 4001):
+        path.write_bytes(os.urandom(size))
+        assert copy_hashed(path, copy) == hash_file(path)
+        assert copy.read_bytes() == path.read_bytes()
+        copy.unlink()
 
 
 @given(ENTRIES, st.randoms())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from concurrent.futures import Future, ThreadPoolExecutor
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +20,12 @@ DIGEST_BYTES = 32
 
 _CHUNK = 1 << 20
 """Bytes that are read at once; larger ones fall out of the processor's cache and make it slower."""
+
+_PIECE = 64 << 20
+"""Bytes that are copied before they are hashed: few enough to be in memory still."""
+
+_CANNOT_COPY = frozenset((errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM))
+"""What copy_file_range says where it does not work, such as between some file systems."""
 
 
 def hash_file(path: Path, tell: Callable[[int], object] | None = None) -> str:
@@ -37,40 +45,33 @@ def hash_file(path: Path, tell: Callable[[int], object] | None = None) -> str:
     return str(digest.hexdigest())
 
 
-def copy_hashed(source: FileIO, target: FileIO, tell: Callable[[int], object] | None = None) -> str:
+def copy_hashed(source: Path, target: Path, tell: Callable[[int], object] | None = None) -> str:
     """Copy a file, and return the digest of exactly those bytes that were written.
 
-    A thread writes while this one hashes, so that copying takes hardly longer than hashing.
+    The system copies a piece, without a way through this process where it can, and the piece is hashed from the copy
+    while it is still in memory; meanwhile a thread has the next one copied.
 
     Args:
-        source: Where to read, unbuffered.
-        target: Where to write, unbuffered.
+        source: The file.
+        target: The copy, which must not exist.
         tell: Is told each number of bytes that was copied.
     """
     digest = _hash()
-    buffers = [memoryview(bytearray(_CHUNK)) for _ in range(2)]
-    count = source.readinto(buffers[0])
-    if count < _CHUNK:  # a small file is not worth a thread
-        while count:
-            digest.update(buffers[0][:count])
-            _write(target, buffers[0][:count])
-            if tell is not None:
-                tell(count)
-            count = source.readinto(buffers[0])
-        return str(digest.hexdigest())
-    with ThreadPoolExecutor(1, "kladml-copy") as writer:
-        written: Future[None] | None = None
-        while count:
-            if written is not None:
-                written.result()
-            written = writer.submit(_write, target, buffers[0][:count])
-            digest.update(buffers[0][:count])
-            if tell is not None:
-                tell(count)
-            buffers.reverse()
-            count = source.readinto(buffers[0])
-        if written is not None:
-            written.result()
+    view = memoryview(bytearray(_CHUNK))
+    with (
+        source.open("rb", buffering=0) as origin,
+        target.open("xb", buffering=0) as copy,
+        target.open("rb", buffering=0) as copied,
+    ):
+        ahead = _copy_piece(origin, copy)
+        if ahead < _PIECE:  # a small file is not worth a thread
+            _hash_piece(copied, ahead, view, digest, tell)
+            return str(digest.hexdigest())
+        with ThreadPoolExecutor(1, "kladml-copy") as copier:
+            while ahead:
+                following = copier.submit(_copy_piece, origin, copy)
+                _hash_piece(copied, ahead, view, digest, tell)
+                ahead = following.result()
     return str(digest.hexdigest())
 
 
@@ -90,6 +91,38 @@ def _hash() -> Any:
     return hashlib.blake2b(digest_size=DIGEST_BYTES)
 
 
-def _write(target: FileIO, view: memoryview) -> None:
-    while len(view):  # a raw file may take less than it is given
-        view = view[target.write(view) :]
+def _copy_piece(source: FileIO, target: FileIO) -> int:
+    """Copy the next piece of a file; return its bytes, fewer than `_PIECE` at the end alone."""
+    done = 0
+    while done < _PIECE:
+        count = _copy_some(source, target, _PIECE - done)
+        if not count:
+            break
+        done += count
+    return done
+
+
+def _copy_some(source: FileIO, target: FileIO, most: int) -> int:
+    if hasattr(os, "copy_file_range"):
+        try:
+            return os.copy_file_range(source.fileno(), target.fileno(), most)
+        except OSError as error:
+            if error.errno not in _CANNOT_COPY:
+                raise
+    rest = memoryview(source.read(min(most, _CHUNK)))
+    count = len(rest)
+    while rest:  # a raw file may take less than it is given
+        rest = rest[target.write(rest) :]
+    return count
+
+
+def _hash_piece(file: FileIO, size: int, view: memoryview, digest: Any, tell: Callable[[int], object] | None) -> None:
+    while size:
+        count = file.readinto(view[: min(size, _CHUNK)])
+        if not count:
+            message = f"{file.name} ended early"
+            raise OSError(message)
+        digest.update(view[:count])
+        size -= count
+        if tell is not None:
+            tell(count)

@@ -88,8 +88,7 @@ class ObjectStore:
             if links.reflink(source, temporary) or (link and links.hard_link(source, temporary)):
                 digest = hash_file(temporary, tell)
             else:
-                with source.open("rb", buffering=0) as origin, temporary.open("xb", buffering=0) as copy:
-                    digest = copy_hashed(origin, copy, tell)
+                digest = copy_hashed(source, temporary, tell)
             size = temporary.stat().st_size
             return Stored(digest, size, is_new=self._take(temporary, digest))
         finally:
