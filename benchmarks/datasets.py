@@ -5,7 +5,8 @@
 Files of 1 GB are made in FOLDER (the system's temporary folder by default), and read once so that all start from the
 same caches. Each way is a process of its own: wall and CPU time (user and system, of all threads) and its peak memory.
 A ratio above 1 means faster than `b2sum`. The figures assert nothing. `add` is what `kladml data add` does: copy, hash,
-wait for the disk, describe; `add --link` takes hard links; `add again` is a second time with one file changed.
+wait for the disk; `add --link` takes hard links; `add again` is a second time with one file changed. `cp` copies alone
+and waits for nothing.
 """
 
 from __future__ import annotations
@@ -83,6 +84,9 @@ def main() -> int:
         measured(["cat", *names])
         b2sum = measured(["b2sum", "-l", "256", *names])
         rows = {"b2sum": b2sum, "fingerprint": measured([*python, HASH, str(folder)])}
+        rows["cp"] = measured(["cp", "-r", str(folder), f"{place}/copy"])
+        shutil.rmtree(f"{place}/copy")
+        os.sync()
         rows["add"] = measured([*python, ADD, str(folder), f"{place}/store"])
         with files[0].open("r+b") as file:
             file.write(b"changed")
