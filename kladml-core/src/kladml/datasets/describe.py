@@ -17,7 +17,7 @@ from kladml.errors import DataError
 from kladml.log import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from kladml.datasets.formats import DataFile
 
@@ -31,19 +31,22 @@ _CHUNK_ROWS = 1 << 20
 log = get_logger(__name__)
 
 
-def describe(files: Iterable[DataFile], target: str | None = None) -> Schema:
+def describe(
+    files: Iterable[DataFile], target: str | None = None, tell: Callable[[int], object] = lambda _: None
+) -> Schema:
     """Return what files hold.
 
     Args:
         files: The files of a version.
         target: The column or array with the targets; `y`, `target` or `label` by default, where there is one.
+        tell: Is told the bytes of a table as they are read; in memory they may be more or fewer than in the files.
 
     Raises:
         DataError: A file is damaged, or there is no such target.
     """
     kind, found = data_files(files)
     if kind in TABLES:
-        return _describe_table(kind, found, target)
+        return _describe_table(kind, found, target, tell)
     if kind in ARRAYS:
         arrays = open_arrays(found)
         rows, columns = describe_arrays(arrays)
@@ -62,7 +65,7 @@ def describe(files: Iterable[DataFile], target: str | None = None) -> Schema:
     return Schema(kind)
 
 
-def _describe_table(kind: str, files: Sequence[DataFile], target: str | None) -> Schema:
+def _describe_table(kind: str, files: Sequence[DataFile], target: str | None, tell: Callable[[int], object]) -> Schema:
     table = Table(files)
     target = _target(target, table.schema.names)
     rows, missing = 0, Counter[str]()
@@ -71,6 +74,7 @@ def _describe_table(kind: str, files: Sequence[DataFile], target: str | None) ->
     text = [name for name, type_ in table.types.items() if type_ == "string"] if kind == "csv" else []
     for batch in table.batches():
         rows += batch.num_rows
+        tell(batch.nbytes)
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             missing[name] += column.null_count
         for name in text:

@@ -126,7 +126,8 @@ class DatasetStore:
                 if latest is not None and same and target == latest.schema.target:
                     self.seals(latest).note(latest.files)
                     return latest, False
-                schema = describe(self.files_of(entries), target)
+                with progress(f"reading {name}", sum(entry.size for entry in entries)) as tell:
+                    schema = describe(self.files_of(entries), target, tell)
                 manifest = Manifest(
                     name,
                     known[-1].version + 1 if known else 1,

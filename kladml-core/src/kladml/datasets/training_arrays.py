@@ -20,6 +20,7 @@ from kladml.datasets.csv_files import first_text
 from kladml.datasets.lock import locked
 from kladml.datasets.tables import Table
 from kladml.errors import DataError
+from kladml.log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _LAYOUT = 1
 """Part of the key of what is cached; another number where the files would be others."""
+
+log = get_logger(__name__)
 
 _META = "meta.json"
 _INPUTS, _TARGETS = "inputs.f32", "targets.raw"
@@ -91,6 +94,7 @@ def table_for_training(
     if not folder.is_dir():
         with locked(cache / ".lock", f"preparing {name}"):
             if not folder.is_dir():  # another process may have done it meanwhile
+                log.info(f"the rows of {name} are written as numbers to the cache, once")
                 _write(_Rows(files, target, classes, name), folder)
     meta = json.loads((folder / _META).read_text(encoding="utf-8"))
     if not meta["rows"]:
