@@ -74,9 +74,11 @@ def test_reading_commands_have_json():
         *(f"{level} {name}" for level in ("project", "family", "experiment") for name in ("list", "show")),
         *("runs list", "checkpoints list", "checkpoints verify", "config show", "config check"),
         *("plugins list", "plugins show", "plugins check", "version"),
+        *("data list", "data show", "data diff", "data verify"),
     }
+    acting = {"sync", "train", "data add", "data sync", "data push", "data pull"}
     with_json = {" ".join(leaf) for leaf in LEAVES if any(p.name == "as_json" for p in _command(leaf).params)}
-    assert with_json == reading | {"sync", "train"}
+    assert with_json == reading | acting
 
 
 def _command(leaf):

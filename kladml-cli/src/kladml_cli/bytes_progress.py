@@ -1,0 +1,58 @@
+"""Numbers of bytes: as people read them, and as a bar that grows."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack, contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from click._termui_impl import ProgressBar
+
+_KILO = 1000
+_PATIENCE = 0.4
+"""Seconds before a bar appears."""
+
+
+@contextmanager
+def bar(label: str, total: int) -> Iterator[Callable[[int], object]]:
+    """Show a bar on a terminal once something takes a while, and nothing elsewhere.
+
+    Args:
+        label: What is done.
+        total: How much there is to do; the function that is given is told how much of it was done.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    begun, done = monotonic(), 0
+    shown: ProgressBar[int] | None = None
+    least = max(total // 200, 1)  # redrawing costs more than reading a small file
+    with ExitStack() as stack:
+
+        def tell(count: int) -> None:
+            nonlocal done, shown
+            done += count
+            if shown is not None:
+                shown.update(count)
+            elif monotonic() - begun > _PATIENCE:
+                fresh = click.progressbar(length=max(total, 1), label=label, file=sys.stderr, update_min_steps=least)
+                shown = stack.enter_context(fresh)
+                shown.update(done)
+
+        yield tell
+
+
+def size_text(size: int) -> str:
+    """Return bytes as people read them, in powers of 1000 as disks are sold."""
+    number, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if number < _KILO:
+            break
+        number, unit = number / _KILO, larger
+    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"

@@ -1,0 +1,218 @@
+"""`kladml data`: what it prints, what it refuses, and a data set's way from a file to a resumed run."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+pytest.importorskip("polars")
+pytest.importorskip("pyarrow")
+
+ROWS = [f"{row},{row / 2},{'even' if row % 2 == 0 else 'odd'}" for row in range(20)]
+
+NET = """\
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(2, 2))
+"""
+
+
+@pytest.fixture
+def table(workspace):
+    """Write the rows of a table, and return its file."""
+
+    def write(rows, name="numbers.csv"):
+        file = workspace / name
+        file.write_text("\n".join(["a,b,parity", *rows]) + "\n", encoding="utf-8")
+        return file
+
+    write(ROWS)
+    return write
+
+
+@pytest.fixture
+def numbers(kladml, table):
+    """A data set of two versions."""
+    assert kladml("data", "add", "numbers", "numbers.csv", "--target", "parity").status == 0
+    table([*ROWS[:3], "3,99,even", *ROWS[4:], "20,10,even"])
+    assert kladml("data", "add", "numbers", "numbers.csv").status == 0
+
+
+def test_add_says_what_it_found(kladml, table):
+    outcome = kladml("data", "add", "numbers", "numbers.csv", "--target", "parity")
+    assert outcome.status == 0
+    first, fingerprint = outcome.output.splitlines()
+    assert first == "numbers@1  csv, 20 rows, 3 columns, 2 labels, 1 file, 231 B"
+    assert fingerprint.startswith("blake2b:")
+    assert outcome.errors == "Next: kladml train ... --data numbers\n"
+    again = kladml("data", "add", "numbers", "numbers.csv")
+    assert again.output == "numbers@1 has exactly this content already\n"
+    assert json.loads(kladml("data", "add", "numbers", "numbers.csv", "--json").output)["new"] is False
+
+
+def test_list_and_show(kladml, numbers):
+    (row,) = kladml("data", "list").output.splitlines()
+    assert row.split()[:6] == ["numbers@2", "csv", "21", "1", "242", "B"]
+    assert [line.split()[0] for line in kladml("data", "list", "numbers").output.splitlines()] == [
+        "numbers@2",
+        "numbers@1",
+    ]
+    shown = kladml("data", "show", "numbers@1", "--files").output
+    assert "parity  string   target" in shown
+    assert "even  10" in shown
+    assert "numbers.csv  231 B" in shown
+    content = json.loads(kladml("data", "show", "numbers@2", "--json").output)
+    assert (content["reference"], content["schema"]["rows"]) == ("numbers@2", 21)
+    assert [entry["version"] for entry in json.loads(kladml("data", "list", "numbers", "--json").output)] == [2, 1]
+
+
+def test_many_columns_and_labels_are_cut_unless_asked_for(kladml, workspace):
+    names = [f"c{number}" for number in range(30)]
+    (workspace / "wide.csv").write_text(
+        "\n".join([",".join([*names, "y"]), *(",".join(["1"] * 30 + [str(n)]) for n in range(20))])
+    )
+    kladml("data", "add", "wide", "wide.csv")
+    shown = kladml("data", "show", "wide").output
+    assert "... and 19 more columns; see --all" in shown
+    assert "... and 8 more labels; see --all" in shown
+    assert "..." not in kladml("data", "show", "wide", "--all").output
+
+
+def test_diff_says_which_rows_and_labels(kladml, numbers):
+    outcome = kladml("data", "diff", "numbers@1", "numbers@2")
+    assert outcome.output.splitlines() == [
+        "numbers@1 -> numbers@2",
+        "files",
+        "  ~ numbers.csv",
+        "labels",
+        "  ~ even  10 -> 12",
+        "  ~ odd   10 -> 9",
+        "rows     20 -> 21: 1 changed, 1 added",
+        "  ~ row 4  b 1.5 -> 99.0, parity odd -> even",
+        "  + row 21  a 20, b 10.0, parity even",
+    ]
+    assert kladml("data", "diff", "numbers@1").output == outcome.output
+    content = json.loads(kladml("data", "diff", "numbers@1", "--json").output)
+    assert (content["rows"]["changed"], content["labels"]["odd"]) == (1, {"before": 10, "after": 9})
+    assert "... and 2 more; see --rows" in kladml("data", "diff", "numbers@1", "--rows", "0").output
+    assert kladml("data", "diff", "numbers@2").output == "numbers@2 and numbers@2 have the same files\n"
+
+
+def test_verify_finds_what_changed(kladml, workspace, numbers):
+    assert kladml("data", "verify").status == 0
+    digest = json.loads(kladml("data", "show", "numbers@1", "--json").output)["files"][0]["blake2b"]
+    file = workspace / ".kladml/objects" / digest[:2] / digest[2:]
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes().replace(b"even", b"EVEN", 1))
+    outcome = kladml("data", "verify")
+    assert outcome.status == 6
+    assert "numbers@1: numbers.csv has another content" in outcome.output
+    assert "1 of 2 versions is damaged: numbers@1" in outcome.errors
+    assert kladml("data", "verify", "numbers@2").status == 0
+    (row,) = json.loads(kladml("data", "verify", "numbers@1", "--json").output)
+    assert row["damaged"] == [{"file": "numbers.csv", "problem": "has another content"}]
+
+
+def test_push_and_pull(kladml, workspace, numbers):
+    outcome = kladml("data", "push", "numbers")
+    assert outcome.output == "numbers@2 pushed to 'runs': 1 of 1 file, 242 B were missing\n"
+    kladml("data", "remove", "numbers", "--all")
+    assert kladml("data", "list").errors == "no data sets yet; 'kladml data add NAME PATH' adds one\n"
+    assert kladml("data", "pull", "numbers@2").output.startswith("numbers@2 pulled from 'runs': 1 of 1")
+    content = json.loads(kladml("data", "pull", "numbers", "--json").output)
+    assert (content["reference"], content["transferred"]) == ("numbers@2", 0)
+    outcome = kladml("data", "push", "numbers", "--storage", "none")
+    assert outcome.status == 5
+    assert "no storage is selected; set storage.use" in outcome.errors
+
+
+def test_sync_keeps_the_folder_in_step(kladml, workspace, numbers):
+    assert kladml("data", "sync", "--dry-run").output == "numbers@2  would be written to the folder\n"
+    assert kladml("data", "sync").output == "numbers@2  written to the folder\n"
+    file = workspace / "data/datasets/numbers/numbers.csv"
+    file.write_text(file.read_text() + "21,1,odd\n")
+    assert kladml("data", "sync").output == "numbers@3  added from the folder\n"
+    file.write_text(file.read_text() + "22\n")
+    outcome = kladml("data", "sync")
+    assert (outcome.status, outcome.output.split()) == (6, ["numbers", "failed"])
+    assert "numbers.csv:24 has 1 columns instead of 3: column 'b' is missing" in outcome.errors
+    assert [row["action"] for row in json.loads(kladml("data", "sync", "--json").output)] == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["show", "number"], "there is no data set 'number'; there is numbers"),
+        (["show", "numbers@7"], "numbers@7 is no version of 'numbers'; there are numbers@1, 2"),
+        (["show", "numbers@x"], "'numbers@x' is no version of a data set; write numbers@1"),
+        (["add", "a/b", "numbers.csv"], "'a/b' cannot be the name of a data set"),
+        (["add", "other", "absent.csv"], "absent.csv does not exist"),
+        (["add", "other", "numbers.csv", "--target", "parety"], "did you mean 'parity'?"),
+        (["add", "other", ".kladml"], "lies in KladML's own folder"),
+        (["remove", "numbers"], "'numbers' has 2 versions; name one, such as numbers@1, or add --all"),
+        (["pull", "numbers@9"], "the storage has no numbers@9"),
+        (["list", "nombers"], "there is no data set 'nombers'; there is numbers"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(kladml, numbers, arguments, said):
+    outcome = kladml("data", *arguments)
+    assert outcome.status == 6
+    assert said in outcome.errors
+    assert outcome.errors.count("\n") == 1
+
+
+def test_a_broken_row_is_named_and_nothing_is_kept(kladml, workspace, table):
+    table([*ROWS, "1,2"])
+    outcome = kladml("data", "add", "numbers", "numbers.csv")
+    assert outcome.status == 6
+    assert "numbers.csv:22 has 2 columns instead of 3: column 'parity' is missing" in outcome.errors
+    assert kladml("data", "list", "--json").output == "[]\n"
+    assert not [file for file in (workspace / ".kladml/objects").rglob("*") if file.is_file()]
+
+
+def test_help_fits_a_terminal_and_has_examples(kladml):
+    for command in ("add", "list", "show", "diff", "sync", "verify", "remove", "push", "pull"):
+        text = kladml("data", command, "--help").output
+        assert "Examples:" in text
+        assert f"kladml data {command}" in text
+        assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_way_from_adding_to_the_refusal_of_changed_data(run_kladml, folder):
+    def run(*arguments):
+        outcome = run_kladml(*arguments)
+        assert outcome.status == 0, outcome.errors
+        return outcome.output
+
+    run("init", ".")
+    (folder / "model.py").write_text(NET)
+    (folder / "numbers.csv").write_text("\n".join(["a,b,parity", *ROWS]) + "\n")
+    (folder / "train.yaml").write_text(
+        "experiment: numbers\nmodel: {ref: model.py:Net, loss: cross_entropy}\ndata: {train: numbers}\n"
+        "training: {max_epochs: 2}\ntracker: none\n"
+    )
+    run("data", "add", "numbers", "numbers.csv", "--target", "parity")
+    run("train", "train.yaml")
+    (folder / "numbers.csv").write_text("\n".join(["a,b,parity", "7,7,odd", *ROWS[1:]]) + "\n")
+    run("data", "add", "numbers", "numbers.csv")
+    assert "1 changed" in run("data", "diff", "numbers@1", "numbers@2")
+    longer = ("--set", "training.max_epochs=3")
+    refused = run_kladml("train", "train.yaml", "--resume", "@1", *longer)
+    assert refused.status == 6
+    assert "was trained on numbers@1, and is to go on with numbers@2" in refused.errors
+    assert "'kladml data diff numbers@1 numbers@2' says what changed" in refused.errors
+    run("train", "train.yaml", "--resume", "@1", *longer, "--data", "numbers@1")
+    kept = run_kladml("data", "remove", "numbers@1")
+    assert kept.status == 6
+    assert "numbers@1 was trained on by default/default/numbers@1" in kept.errors
+    for file in (folder / ".kladml/objects").glob("??/*"):
+        os.chmod(file, 0o644)  # noqa: PTH101
+        file.write_bytes(file.read_bytes().replace(b"even", b"EVEN"))
+    changed = run_kladml("train", "--resume", "default/default/numbers@1", "--set", "training.max_epochs=4")
+    assert changed.status == 6
+    assert "numbers@1 is not what was added: its file numbers.csv has another content" in changed.errors
+    assert json.loads((folder / ".kladml/runs/default/default/numbers/1/run.json").read_text())["resumed"] == 1

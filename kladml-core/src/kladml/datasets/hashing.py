@@ -1,0 +1,128 @@
+"""Digests of files, and of all files of a version together: BLAKE2b with 256 bits, as `b2sum -l 256` gives it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from io import FileIO
+    from pathlib import Path
+
+    from kladml.datasets.manifest import FileEntry
+
+PREFIX = "blake2b:"
+DIGEST_BYTES = 32
+
+_CHUNK = 1 << 20
+"""Bytes that are read at once; larger ones fall out of the processor's cache and make it slower."""
+
+_PIECE = 64 << 20
+"""Bytes that are copied before they are hashed: few enough to be in memory still."""
+
+_CANNOT_COPY = frozenset((errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM))
+"""What copy_file_range says where it does not work, such as between some file systems."""
+
+
+def hash_file(path: Path, tell: Callable[[int], object] | None = None) -> str:
+    """Return the digest of a file, as hexadecimal digits; its size does not matter for the memory.
+
+    Args:
+        path: The file.
+        tell: Is told each number of bytes that was read.
+    """
+    digest = _hash()
+    view = memoryview(bytearray(_CHUNK))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(view):
+            digest.update(view[:count])
+            if tell is not None:
+                tell(count)
+    return str(digest.hexdigest())
+
+
+def copy_hashed(source: Path, target: Path, tell: Callable[[int], object] | None = None) -> str:
+    """Copy a file, and return the digest of exactly those bytes that were written.
+
+    The system copies a piece, without a way through this process where it can, and the piece is hashed from the copy
+    while it is still in memory; meanwhile a thread has the next one copied.
+
+    Args:
+        source: The file.
+        target: The copy, which must not exist.
+        tell: Is told each number of bytes that was copied.
+    """
+    digest = _hash()
+    view = memoryview(bytearray(_CHUNK))
+    with (
+        source.open("rb", buffering=0) as origin,
+        target.open("xb", buffering=0) as copy,
+        target.open("rb", buffering=0) as copied,
+    ):
+        ahead = _copy_piece(origin, copy)
+        if ahead < _PIECE:  # a small file is not worth a thread
+            _hash_piece(copied, ahead, view, digest, tell)
+            return str(digest.hexdigest())
+        with ThreadPoolExecutor(1, "kladml-copy") as copier:
+            while ahead:
+                following = copier.submit(_copy_piece, origin, copy)
+                _hash_piece(copied, ahead, view, digest, tell)
+                ahead = following.result()
+    return str(digest.hexdigest())
+
+
+def fingerprint(files: Iterable[FileEntry]) -> str:
+    """Return the fingerprint of a version: `blake2b:` and a digest over names, sizes and digests of its files.
+
+    It depends on nothing else, so that equal content has an equal fingerprint on every machine.
+    """
+    digest = _hash()
+    for file in sorted(files, key=lambda file: file.name):
+        # A name holds no control character, so that lines cannot be mistaken.
+        digest.update(f"{file.digest} {file.size} {file.name}\n".encode())
+    return f"{PREFIX}{digest.hexdigest()}"
+
+
+def _hash() -> Any:
+    return hashlib.blake2b(digest_size=DIGEST_BYTES)
+
+
+def _copy_piece(source: FileIO, target: FileIO) -> int:
+    """Copy the next piece of a file; return its bytes, fewer than `_PIECE` at the end alone."""
+    done = 0
+    while done < _PIECE:
+        count = _copy_some(source, target, _PIECE - done)
+        if not count:
+            break
+        done += count
+    return done
+
+
+def _copy_some(source: FileIO, target: FileIO, most: int) -> int:
+    if hasattr(os, "copy_file_range"):
+        try:
+            return os.copy_file_range(source.fileno(), target.fileno(), most)
+        except OSError as error:
+            if error.errno not in _CANNOT_COPY:
+                raise
+    rest = memoryview(source.read(min(most, _CHUNK)))
+    count = len(rest)
+    while rest:  # a raw file may take less than it is given
+        rest = rest[target.write(rest) :]
+    return count
+
+
+def _hash_piece(file: FileIO, size: int, view: memoryview, digest: Any, tell: Callable[[int], object] | None) -> None:
+    while size:
+        count = file.readinto(view[: min(size, _CHUNK)])
+        if not count:
+            message = f"{file.name} ended early"
+            raise OSError(message)
+        digest.update(view[:count])
+        size -= count
+        if tell is not None:
+            tell(count)
