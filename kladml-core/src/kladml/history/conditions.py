@@ -98,8 +98,7 @@ class Condition:
         expression: The condition.
 
     Attributes:
-        params: Names of the parameters that it asks for.
-        tags: Names of the tags.
+        quantities: What it asks for.
 
     Raises:
         QueryError: It is no condition.
@@ -107,16 +106,33 @@ class Condition:
 
     def __init__(self, expression: str) -> None:
         self._expression = expression
-        self.params: set[str] = set()
-        self.tags: set[str] = set()
+        self.quantities: list[Quantity] = []
         try:
             self._holds = self._boolean(_parsed(expression), 0)
         except RecursionError as error:
             raise _refused(expression, "it is nested too deeply") from error
 
+    @property
+    def metrics(self) -> set[str]:
+        """Names of the metrics that it asks for."""
+        return self._names("metrics")
+
+    @property
+    def params(self) -> set[str]:
+        """Names of the parameters."""
+        return self._names("params")
+
+    @property
+    def tags(self) -> set[str]:
+        """Names of the tags."""
+        return self._names("tags")
+
     def holds(self, facts: Facts) -> bool:
         """Tell whether the condition is true of a run."""
         return self._holds(facts)
+
+    def _names(self, section: str) -> set[str]:
+        return {one.name for one in self.quantities if one.section == section}
 
     def _boolean(self, node: ast.expr, depth: int) -> Callable[[Facts], bool]:
         if depth > _DEEPEST:
@@ -199,10 +215,7 @@ class Condition:
                 return node.value
             raise _refused(self._expression, f"{node.value!r} is neither a number nor a text")
         quantity = _quantity(node, self._expression)
-        if quantity.section == "params":
-            self.params.add(quantity.name)
-        if quantity.section == "tags":
-            self.tags.add(quantity.name)
+        self.quantities.append(quantity)
         return quantity
 
 
@@ -272,5 +285,3 @@ def _shortened(text: str) -> str:
 def _refused(expression: str, why: str) -> QueryError:
     problem = f"runs cannot be chosen by {_shortened(expression)!r}: {why}"
     return QueryError(problem, next_step=_ALLOWED)
-
-

@@ -83,7 +83,7 @@ def list_runs(
 
 def _sorted(facts: list[Facts], by: Quantity, descending: bool) -> list[Facts]:  # noqa: FBT001 - unpacked
     values: list[tuple[Any, Facts]] = [(by.of(one), one) for one in facts]
-    having = [pair for pair in values if pair[0] is not None and pair[0] == pair[0]]  # noqa: PLR0124 - NaN
+    having = [pair for pair in values if pair[0] is not None and pair[0] == pair[0]]
     without = [one for value, one in values if value is None or value != value]  # noqa: PLR0124
     having.sort(key=lambda pair: sort_key(pair[0]), reverse=descending)
     return [*(one for _, one in having), *without]

@@ -86,6 +86,9 @@ class References:
         """Return the experiment of an address that names none."""
         if self.experiment is not None:
             return self.experiment
+        known = self.catalog.list_experiments()
+        if len(known) == 1:
+            return known[0]
         with_runs = [entry for entry in self.catalog.list_entries("experiment") if entry.runs]
         if len(with_runs) == 1:
             return ExperimentAddress(*with_runs[0].address.names)
