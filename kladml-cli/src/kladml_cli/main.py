@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 COMMANDS = {
     "init": LazyCommand("kladml_cli.commands.init:init", "Make a folder a workspace."),
     "train": LazyCommand("kladml_cli.commands.train:train", "Train a model; record and store what comes of it."),
-    "runs": LazyCommand("kladml_cli.commands.runs:runs", "Look at the runs of the workspace."),
+    "runs": LazyCommand("kladml_cli.commands.runs:runs", "List, show, copy and delete the runs of the workspace."),
+    "compare": LazyCommand("kladml_cli.commands.compare:compare", "Show what differs between runs."),
     "checkpoints": LazyCommand(
         "kladml_cli.commands.checkpoints:checkpoints", "List, verify and export the checkpoints of a run."
     ),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kladml_cli.commands.runs_show import show
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
 from kladml_cli.run_place import workspace_of_runs_options
@@ -109,6 +110,9 @@ def _print_tree(listing: Listing, names: list[Quantity]) -> None:
     from kladml_cli.run_rows import print_tree
 
     print_tree(listing.facts, names)
+
+
+runs.add_command(show)
 
 
 def as_dict(run: CatalogRun) -> dict[str, object]:
