@@ -182,7 +182,8 @@ def _print_origin(page: RunPage, *, with_all: bool) -> None:
     environment = dict(page.environment)
     machine = [f"Python {environment.pop('python')}"] if "python" in environment else []
     machine += [str(environment.pop(name)) for name in ("platform", "device") if name in environment]
-    machine += [f"{value} {name}" for name, value in environment.items()]
+    if "threads" in environment:
+        machine.append(f"{environment['threads']} thread{'s' if environment['threads'] != 1 else ''}")
     if page.distributions and not with_all:
         machine.append(f"{len(page.distributions)} packages")
     _heading("origin")

@@ -88,7 +88,7 @@ def compare(pages: Sequence[RunPage]) -> Comparison:
         "code": [{"version": page.code_version, "changes": page.record.code_diff} for page in pages],
         "data": [{"fingerprint": page.data_fingerprint} for page in pages],
         "plugins": [dict(_plugin(text) for text in page.plugins) for page in pages],
-        "environment": [{**page.environment, **page.distributions} for page in pages],
+        "environment": [{**page.environment, **page.distributions} if page.distributions else {} for page in pages],
     }
     differences = []
     for what, of_runs in parts.items():

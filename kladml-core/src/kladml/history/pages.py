@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from kladml.history.series import series_of
-from kladml.runner.record import CODE_DIFF, RunRecord
+from kladml.runner.record import CODE_DIFF, CONFIG, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,8 +142,23 @@ def read_page(
     if record is not None and run.run_id not in (record.run_id, *record.earlier_ids):
         record = None  # the folder is another run's, of a catalog that was there before
     points = [] if tracker is None else _points(run, tracker)
+    if record is not None and not record.params:
+        record.params = _stored_params(folder)
     known = record or RunRecord(str(run.address), run.run_id, run.status, run.started_at.isoformat())
     return RunPage(run, known, folder, points, criterion, has_record=record is not None)
+
+
+def _stored_params(folder: Path) -> dict[str, Any]:
+    """Return the configuration of a run whose record is of a version that did not repeat it there."""
+    from kladml.config import BACKEND_SECTIONS, read_yaml
+
+    file = folder / CONFIG
+    entries = read_yaml(file) if file.is_file() else []
+    return {
+        entry.key: entry.value
+        for entry in entries
+        if entry.key.partition(".")[0] not in BACKEND_SECTIONS and entry.value not in (None, {})
+    }
 
 
 def _points(run: CatalogRun, tracker: TrackerInterface) -> list[Point]:

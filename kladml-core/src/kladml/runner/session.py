@@ -15,11 +15,13 @@ from kladml.runner.configuration import parameters
 from kladml.runner.environment import environment
 from kladml.runner.events import RunEvents
 from kladml.runner.identity import identity
-from kladml.runner.provenance import DIRTY, code_diff, experiment_tags, tags
+from kladml.runner.provenance import DIRTY, code_diff, experiment_tags
+from kladml.runner.provenance import tags as made_from
 from kladml.runner.registration import register, register_again
 from kladml.runner.run_lock import RunLock
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import ExitStack
 
     from kladml.models import BaseModel
@@ -41,6 +43,7 @@ class RunSession:
         hooks: The lifecycle hooks.
         point: What the run goes on from, or None.
         locks: Takes the lock of a new run; that of one that goes on is held already.
+        tags: Tags of the caller's own.
 
     Attributes:
         address: Where the run stands.
@@ -59,6 +62,7 @@ class RunSession:
         hooks: LifecycleHooks,
         point: ResumePoint | None,
         locks: ExitStack,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self.config = config = prepared.config
         self._backends = backends
@@ -70,8 +74,8 @@ class RunSession:
         self.record.code = str(prepared.code)
         self.address = RunAddress.parse(self.record.address)
         selected = [*(str(item) for item in backends.all()), f"config {prepared.source}"]
-        self.record.tags = tags(self.address, config, selected, prepared.data_fingerprint, prepared.code)
-        self.record.tags |= self._tags_of_resuming()
+        self.record.tags = made_from(self.address, config, selected, prepared.data_fingerprint, prepared.code)
+        self.record.tags |= {**self._tags_of_resuming(), **(tags or {})}
         self.record.params = parameters(config)
         self.record.plugins = selected
         self.record.environment = environment(config.run.training)
