@@ -141,6 +141,8 @@ def _of_code(page: RunPage, recipe: Recipe) -> list[str]:
     if before.endswith(DIRTY) and page.record.code_diff is None:
         return ["the code had changes that were not kept"]
     if digest != page.record.code_diff:
+        if page.record.code_diff is None:
+            return ["the code has changes now that it did not have"]
         what = "had changes that it has not now" if digest is None else "has other changes now"
         return [f"the code {what}: 'kladml runs show {page.address} --diff' prints those of the run"]
     return []
