@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kladml.history.best import Criterion
+    from kladml.history.copying import Place
     from kladml.history.pages import RunPage
     from kladml.history.references import References
     from kladml.interfaces import (
@@ -184,6 +185,21 @@ class OpenPlace:
         record = RunRecord.read(self.runs / run.address.path)
         bucket = (record.params if record is not None else {}).get("artifacts.bucket")
         return storage, str(bucket or self.configuration.resolved.run.artifacts.bucket or storage.default_bucket)
+
+    def storage(self, name: str) -> Place:
+        """Return a storage by its name, with the bucket of runs there.
+
+        Raises:
+            BackendError: It cannot be used.
+            PluginError: It is not installed.
+            ConfigError: Its settings do not fit.
+        """
+        from kladml.history.copying import Place
+
+        storage: StorageInterface = self.configuration.select("storage", name)
+        self._opened.callback(storage.close)
+        storage.check()
+        return Place(name, storage, self.configuration.resolved.run.artifacts.bucket or storage.default_bucket)
 
     def _tracker(self, name: str) -> TrackerInterface | None:
         from kladml.errors import ConfigError, PluginError

@@ -54,7 +54,7 @@ class QuickReader:
         """Return the newest runs, the newest first, and how many there are in all."""
         where, values = _conditions(experiment, None)
         rows = self._read(f"{_RUNS} {where} ORDER BY r.id DESC LIMIT ?", [*values, limit])
-        count = self._read(f"SELECT count(*) {_EXPERIMENTS} {_JOINED} {where}", values)  # noqa: S608
+        count = self._read(f"SELECT count(*) {_EXPERIMENTS} {_JOINED} {where}", values)
         return None if rows is None or count is None else (list(_catalog_runs(rows)), max(count[0][0], len(rows)))
 
     def experiments(self) -> list[ExperimentAddress] | None:

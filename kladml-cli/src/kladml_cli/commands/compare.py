@@ -118,7 +118,9 @@ def _print_differences(comparison: Comparison, columns: list[str], *, with_all: 
         chosen = [one for one in comparison.differences if one.what == what]
         shown = chosen if with_all or what != "environment" else chosen[:_MOST_PACKAGES]
         _print_grid(
-            _NAMES.get(what, what), columns, [(one.name, [_cell(one.name, value) for value in one.values]) for one in shown]
+            _NAMES.get(what, what),
+            columns,
+            [(one.name, [_cell(one.name, value) for value in one.values]) for one in shown],
         )
         if len(chosen) > len(shown):
             click.echo(f"  {len(chosen) - len(shown)} more; see --all")

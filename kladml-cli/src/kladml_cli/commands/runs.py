@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kladml_cli.commands.runs_copy import copy
+from kladml_cli.commands.runs_delete import delete
 from kladml_cli.commands.runs_show import show
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
@@ -54,9 +56,8 @@ def runs() -> None:
 def list_runs(*, place: RunPlace, tree: bool, where: str | None, sort: str | None, limit: int, as_json: bool) -> None:
     """List runs, the newest first."""
     from kladml.history.conditions import Condition, Facts
-    from kladml.history.listing import Listing
+    from kladml.history.listing import Listing, parse_order
     from kladml.history.listing import list_runs as choose
-    from kladml.history.listing import parse_order
     from kladml.history.parameters import RunTexts
     from kladml_cli.terminal import print_json
 
@@ -112,7 +113,8 @@ def _print_tree(listing: Listing, names: list[Quantity]) -> None:
     print_tree(listing.facts, names)
 
 
-runs.add_command(show)
+for command in (show, copy, delete):
+    runs.add_command(command)
 
 
 def as_dict(run: CatalogRun) -> dict[str, object]:

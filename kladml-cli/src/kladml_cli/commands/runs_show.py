@@ -40,9 +40,7 @@ _INDENT = 2
 @json_option
 @run_place_options
 @global_options()
-def show(
-    *, place: RunPlace, run: str, with_all: bool, plots: tuple[str, ...], only_diff: bool, as_json: bool
-) -> None:
+def show(*, place: RunPlace, run: str, with_all: bool, plots: tuple[str, ...], only_diff: bool, as_json: bool) -> None:
     """Show a run: metrics, parameters, files, code, data, plugins and environment.
 
     RUN is an address, such as @3, @-1 (the newest), @best, digits@3 or project/family/experiment@3.

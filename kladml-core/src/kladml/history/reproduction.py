@@ -113,7 +113,9 @@ def obstacles_at_start(page: RunPage, tags: Mapping[str, str]) -> list[str]:
         from kladml.training.device_name import thread_count
 
         if thread_count() != threads:
-            found.append(f"the number of threads, among which sums are split, was {threads} and is now {thread_count()}")
+            found.append(
+                f"the number of threads, among which sums are split, was {threads} and is now {thread_count()}"
+            )
     return found
 
 

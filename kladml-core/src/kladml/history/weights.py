@@ -20,7 +20,11 @@ _CHUNK = 1 << 20
 
 
 def different_weights(
-    storage: StorageInterface, bucket: str, one: RunAddress, storage_of_other: StorageInterface, bucket_of_other: str,
+    storage: StorageInterface,
+    bucket: str,
+    one: RunAddress,
+    storage_of_other: StorageInterface,
+    bucket_of_other: str,
     other: RunAddress,
 ) -> list[str] | None:
     """Return the names of the files of weights that are not the same, or None where a run has none.

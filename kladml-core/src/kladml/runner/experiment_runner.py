@@ -183,7 +183,9 @@ class ExperimentRunner:
         backends = self._select_backends(prepared.config, workspace)
         try:
             backends.check()
-            session = RunSession(prepared, backends, workspace=workspace, hooks=hooks, point=point, locks=locks, tags=self._tags)
+            session = RunSession(
+                prepared, backends, workspace=workspace, hooks=hooks, point=point, locks=locks, tags=self._tags
+            )
             try:
                 session.start()
                 context = session.context(allow_world_change=allow_world_change)
