@@ -18,7 +18,7 @@ LIST_EPILOG = """\
 Examples:
 
 \b
-  kladml checkpoints list default/default/digits@3
+  kladml checkpoints list @-1
   kladml checkpoints list digits@3 --json
   kladml checkpoints list path/to/checkpoints
 """
@@ -57,7 +57,7 @@ def _target_argument(command: Callable[..., Any]) -> Callable[..., Any]:
 def checkpoints() -> None:
     """List, verify and export the checkpoints of a run.
 
-    RUN is an address, such as default/default/digits@3 or digits@3; FOLDER is a folder of checkpoints or a single
+    RUN is an address, such as @3, @-1 (the newest), @best, digits@3 or project/family/experiment@3; FOLDER is a folder of checkpoints or a single
     one.
     """
 

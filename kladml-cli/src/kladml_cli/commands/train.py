@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from kladml_cli.run_watch import RunWatch
 
 LATEST = "latest"
+_LEVELS = 3
 
 EPILOG = f"""\
 Examples:
@@ -134,6 +136,29 @@ class _Sources:
         except Exception as error:
             raise RunFailed(error, "") from error
 
+    def full_address(self, resume: str, experiment: str | None) -> str:
+        """Return what to resume with a short address of a run, such as `@-1`, written out; all else as it is.
+
+        Raises:
+            AddressError: `@best` or `@-1` means no run.
+        """
+        place, at, label = resume.rpartition("@")
+        is_rank = label == "best" or label.startswith("-")
+        if not at or Path(resume).expanduser().exists() or not (is_rank or (place and place.count("/") < _LEVELS - 1)):
+            return resume
+        from kladml.errors import AddressError, CatalogError
+        from kladml_cli.run_place import OpenPlace, RunPlace
+
+        loaded = self.configuration(experiment)
+        try:
+            with ExitStack() as opened:
+                catalog = opened.enter_context(loaded.open_catalog(checked=False))
+                return str(OpenPlace(RunPlace(), self.workspace, loaded, catalog, opened).find(resume).address)
+        except (AddressError, CatalogError):
+            if is_rank:
+                raise
+            return resume  # another machine may have begun it, so that only the storage knows it
+
     def runner(self, watch: RunWatch) -> ExperimentRunner:
         """Return a runner with it."""
         from kladml.runner import ExperimentRunner
@@ -174,6 +199,8 @@ def _run(
     watch = RunWatch(supervisor.run if supervisor is not None and is_main else None)
     runner = sources.runner(watch)
     try:
+        if resume is not None and is_main:
+            resume = sources.full_address(resume, experiment)
         with signals_end_the_run(supervisor):
             result = runner.run(experiment_name=experiment, resume=resume, allow_world_change=allow_world_change)
     except BaseException as error:
