@@ -3,9 +3,9 @@
     python benchmarks/runs.py [REPEATS]
 
 The runs are written into the catalog and the tracker's database directly, each with 40 parameters and 8 metrics, ten
-of them with folders and 100 values of each metric. Every command runs in a process of its own; what an interpreter takes
-that imports click and nothing else is subtracted from its user plus system time. Nothing waits for another program, so
-CPU time is what a person waits for at most. The exit status is 1 if a command takes more than half a second.
+of them with folders and 100 values of each metric. Every command runs in a process of its own; what an interpreter
+takes that imports click and nothing else is subtracted from its user plus system time. The exit status is 1 if a
+command takes more than half a second.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ BACKENDS = {"storage": "local", "tracker": "local", "publisher": "console", "cat
 
 COMMANDS = {
     "runs list": ("runs", "list"),
-    "runs list --json --limit 10000": ("runs", "list", "--json", "--limit", "10000"),
     "runs list --tree": ("runs", "list", "--tree"),
     "runs list --where METRIC --sort": ("runs", "list", "--where", "val_acc > 0.9", "--sort", "-val_acc"),
     "runs list --where METRIC and PARAM": ("runs", "list", "--where", "val_acc > 0.9 and params.lr < 0.01"),

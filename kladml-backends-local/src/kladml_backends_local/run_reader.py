@@ -9,7 +9,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from kladml.errors import TrackerError
 from kladml.interfaces import TrackedRun
@@ -138,6 +137,8 @@ class RunReader:
         if self._is_made():
             with self._open(f"run '{run_id}' cannot be found") as connection:
                 (uri,) = connection.execute(query, (run_id,)).fetchone() or ("",)
+        from urllib.request import url2pathname
+
         parts = urlsplit(uri)
         # An experiment that MLflow made itself may have a plain path.
         folder = Path(url2pathname(parts.path) if parts.scheme == "file" else uri)

@@ -142,7 +142,7 @@ class LocalTracker(SpooledTracker):
         return self._reader.history(run_id, key)
 
     def metric_points(self, run_id: str) -> list[tuple[str, float, int, int]]:
-        """Read all values of all metrics back as (key, value, time in milliseconds, step), in the order of recording."""
+        """Read all values of all metrics back as (key, value, time, step), in the order of recording."""
         self._deliver_all()
         return self._reader.points(run_id)
 

@@ -13,7 +13,6 @@ from kladml.training.checkpointing.format import MANIFEST, step_of
 from kladml.training.checkpointing.manifest import checkpoints_in
 from kladml.workspace import Workspace
 
-
 _IS_PARTIAL = re.compile("[^/]+/[^/]+")
 
 

@@ -227,7 +227,7 @@ class OpenPlace:
 
 
 def run_place_options(command: Decorated) -> Decorated:
-    """Add the options that say where runs are, and which is the best; the command gets them as `place`, a `RunPlace`."""
+    """Add the options that say where runs are, and which is the best; the command gets a `RunPlace` as `place`."""
     for option in (
         click.option("--mode", type=click.Choice(["min", "max"]), help="Whether less or more of --metric is better."),
         click.option("--metric", metavar="NAME", help="What decides which run is @best; the monitored one by default."),

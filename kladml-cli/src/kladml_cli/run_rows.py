@@ -54,29 +54,30 @@ def rows_of(facts: Sequence[Facts], names: Sequence[Quantity]) -> list[tuple[str
     return [(*row, metrics_of(one, names, room)) for row, one in zip(cells, facts, strict=True)]
 
 
-def print_tree(facts: Sequence[Facts], names: Sequence[Quantity]) -> None:
+def print_tree(facts: Sequence[Facts], names_of_metrics: Sequence[Quantity]) -> None:
     """Print runs below their projects, families and experiments, each in the order of the listing."""
     from kladml_cli.terminal import styled, width
 
-    tree: dict[str, dict[str, dict[str, list[Facts]]]] = {}
+    tree: dict[tuple[str, ...], list[Facts]] = {}
     for one in facts:
-        experiment = one.run.address.experiment
-        family = tree.setdefault(experiment.project, {}).setdefault(experiment.family, {})
-        family.setdefault(experiment.experiment, []).append(one)
-    for project, families in tree.items():
-        click.echo(styled(project, sys.stdout, bold=True))
-        for family, experiments in families.items():
-            click.echo(f"  {styled(family, sys.stdout, bold=True)}")
-            for experiment, runs in experiments.items():
-                click.echo(f"    {styled(experiment, sys.stdout, bold=True)}")
-                cells = [(f"@{one.run.address.label}", *_times(one.run)) for one in runs]
-                sizes = [max(len(row[column]) for row in cells) for column in range(4)]
-                room = max(width() - 6 - sum(sizes) - 4 * _GAP, 0)
-                for row, one in zip(cells, runs, strict=True):
-                    padded = [f"{cell:<{size}}" for cell, size in zip(row, sizes, strict=True)]
-                    line = "  ".join((*padded, metrics_of(one, names, room))).rstrip()
-                    style = STYLES.get(one.run.status, {})
-                    click.echo(f"      {styled(line, sys.stdout, **style) if style else line}")
+        tree.setdefault(one.run.address.experiment.lineage[-1].names, []).append(one)
+    above: tuple[str, ...] = ()
+    # What stands in one project stands together; the projects are in the order of the listing.
+    first = list(dict.fromkeys(names[:depth] for names in tree for depth in (1, 2)))
+    for names in sorted(tree, key=lambda names: (first.index(names[:1]), first.index(names[:2]))):
+        for depth, name in enumerate(names):
+            if names[: depth + 1] != above[: depth + 1]:
+                click.echo(f"{'  ' * depth}{styled(name, sys.stdout, bold=True)}")
+        above = names
+        runs = tree[names]
+        cells = [(f"@{one.run.address.label}", *_times(one.run)) for one in runs]
+        sizes = [max(len(row[column]) for row in cells) for column in range(4)]
+        room = max(width() - 6 - sum(sizes) - 4 * _GAP, 0)
+        for row, one in zip(cells, runs, strict=True):
+            padded = [f"{cell:<{size}}" for cell, size in zip(row, sizes, strict=True)]
+            line = "  ".join((*padded, metrics_of(one, names_of_metrics, room))).rstrip()
+            style = STYLES.get(one.run.status, {})
+            click.echo(f"      {styled(line, sys.stdout, **style) if style else line}")
 
 
 def metrics_of(facts: Facts, names: Sequence[Quantity], room: int) -> str:

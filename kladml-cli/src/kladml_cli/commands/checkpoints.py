@@ -57,8 +57,8 @@ def _target_argument(command: Callable[..., Any]) -> Callable[..., Any]:
 def checkpoints() -> None:
     """List, verify and export the checkpoints of a run.
 
-    RUN is an address, such as @3, @-1 (the newest), @best, digits@3 or project/family/experiment@3; FOLDER is a folder of checkpoints or a single
-    one.
+    RUN is an address, such as @3, @-1 (the newest), @best, digits@3 or project/family/experiment@3; FOLDER is a
+    folder of checkpoints or a single one.
     """
 
 

@@ -107,8 +107,11 @@ class Condition:
     def __init__(self, expression: str) -> None:
         self._expression = expression
         self.quantities: list[Quantity] = []
+        self._without_texts: list[Callable[[Facts], bool]] = []
         try:
-            self._holds = self._boolean(_parsed(expression), 0)
+            root = _parsed(expression)
+            parts = root.values if isinstance(root, ast.BoolOp) and isinstance(root.op, ast.And) else [root]
+            self._parts = [self._part(node) for node in parts]
         except RecursionError as error:
             raise _refused(expression, "it is nested too deeply") from error
 
@@ -129,7 +132,19 @@ class Condition:
 
     def holds(self, facts: Facts) -> bool:
         """Tell whether the condition is true of a run."""
-        return self._holds(facts)
+        return all(part(facts) for part in self._parts)
+
+    def may_hold(self, run: CatalogRun) -> bool:
+        """Tell whether the condition can be true of a run, whatever its parameters and tags are."""
+        facts = Facts(run)
+        return all(part(facts) for part in self._without_texts)
+
+    def _part(self, node: ast.expr) -> Callable[[Facts], bool]:
+        before = len(self.quantities)
+        part = self._boolean(node, 0)
+        if all(one.section in ("", "metrics") for one in self.quantities[before:]):
+            self._without_texts.append(part)
+        return part
 
     def _names(self, section: str) -> set[str]:
         return {one.name for one in self.quantities if one.section == section}

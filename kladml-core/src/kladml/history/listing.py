@@ -63,7 +63,7 @@ def list_runs(
             have it come last.
         limit: How many at most.
     """
-    newest = runs[::-1]
+    newest = runs[::-1] if where is None else [run for run in runs[::-1] if where.may_hold(run)]
     params = set(where.params) if where is not None else set()
     tags = set(where.tags) if where is not None else set()
     if order is not None and order[0].section == "params":

@@ -138,16 +138,20 @@ def _of_code(page: RunPage, recipe: Recipe) -> list[str]:
         return ["the code is in no Git repository, so that nothing tells whether it is the same"]
     if before.removesuffix(DIRTY) != now.removesuffix(DIRTY):
         return [f"the code differs: it was {_short(before)} and is now {_short(now)}"]
-    diff = code_diff(recipe.code or Path.cwd()) if now.endswith(DIRTY) else None
-    digest = None if diff is None else hashlib.sha256(diff).hexdigest()
-    if before.endswith(DIRTY) and page.record.code_diff is None:
-        return ["the code had changes that were not kept"]
-    if digest != page.record.code_diff:
-        if page.record.code_diff is None:
-            return ["the code has changes now that it did not have"]
-        what = "had changes that it has not now" if digest is None else "has other changes now"
-        return [f"the code {what}: 'kladml runs show {page.address} --diff' prints those of the run"]
-    return []
+    return _of_changes(page, code_diff(recipe.code or Path.cwd()) if now.endswith(DIRTY) else None)
+
+
+def _of_changes(page: RunPage, diff: bytes | None) -> list[str]:
+    """Return how changes of the code that are in no revision differ."""
+    before, digest = page.record.code_diff, None if diff is None else hashlib.sha256(diff).hexdigest()
+    if before is None:
+        if page.code_version.endswith(DIRTY):
+            return ["the code had changes that were not kept"]
+        return [] if digest is None else ["the code has changes now that it did not have"]
+    if digest == before:
+        return []
+    what = "had changes that it has not now" if digest is None else "has other changes now"
+    return [f"the code {what}: 'kladml runs show {page.address} --diff' prints those of the run"]
 
 
 def _of_environment(page: RunPage, recipe: Recipe) -> list[str]:

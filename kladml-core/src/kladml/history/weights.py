@@ -19,28 +19,22 @@ MODEL = "model"
 _CHUNK = 1 << 20
 
 
-def different_weights(
-    storage: StorageInterface,
-    bucket: str,
-    one: RunAddress,
-    storage_of_other: StorageInterface,
-    bucket_of_other: str,
-    other: RunAddress,
-) -> list[str] | None:
-    """Return the names of the files of weights that are not the same, or None where a run has none.
+Stored = tuple["StorageInterface", str, "RunAddress"]
+"""Where the files of a run are: the storage, the bucket, and the run."""
+
+
+def different_weights(one: Stored, other: Stored) -> list[str] | None:
+    """Return the names of the files of weights that two runs do not have in common, or None where a run has none.
 
     Raises:
         StorageError: A storage fails.
-    """  # fmt: skip
+    """
     with tempfile.TemporaryDirectory(prefix="kladml-") as folder:
         found = []
-        for name, place, where, address in (
-            ("one", storage, bucket, one),
-            ("other", storage_of_other, bucket_of_other, other),
-        ):
+        for name, (storage, bucket, address) in (("one", one), ("other", other)):
             target = Path(folder, name)
             target.mkdir()
-            place.download_directory(where, f"{address.path}/{MODEL}", target)
+            storage.download_directory(bucket, f"{address.path}/{MODEL}", target)
             found.append({path.relative_to(target).as_posix(): path for path in target.rglob("*") if path.is_file()})
         if not all(found):
             return None
