@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kladml.errors import StorageError, TrackerError
 from kladml.history.weights import sha256_of
 from kladml.runner.registration import flat_name
+from kladml.spool.tracker import SpooledTracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,11 +134,11 @@ def copy_records(page: RunPage, name: str, tracker: TrackerInterface) -> CopiedR
         raise TrackerError(problem, next_step="delete it there first, or choose another tracker")
     run_id = tracker.start_run(flat_name(page.run.address.experiment), page.params.get("run_name"))
     status = "FAILED"
-    with_times = hasattr(tracker, "log_points")
+    with_times = isinstance(tracker, SpooledTracker)
     try:
         tracker.log_params(page.params)
         tracker.set_tags({**page.record.tags, **_times(page), COPIED_FROM: page.address})
-        if with_times:
+        if isinstance(tracker, SpooledTracker):
             tracker.log_points(page.points)
         else:
             for key, value, _, step in page.points:

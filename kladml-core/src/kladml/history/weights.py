@@ -58,8 +58,8 @@ def same_content(one: Path, other: Path) -> bool:
             return dict(_tensors(one)) == dict(_tensors(other))
         if zipfile.is_zipfile(one) and zipfile.is_zipfile(other):
             return _packed(one) == _packed(other)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-        return False
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile):
+        return False  # one is damaged
     return False
 
 
@@ -75,7 +75,7 @@ def sha256_of(file: Path) -> str:
 def _tensors(file: Path) -> Iterator[tuple[str, tuple[str, str, str]]]:
     """Yield the name of each tensor with its type, its shape and the SHA-256 of its bytes."""
     with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
+        length = min(int.from_bytes(stream.read(8), "little"), file.stat().st_size)
         for name, entry in json.loads(stream.read(length)).items():
             if name == "__metadata__":
                 continue
