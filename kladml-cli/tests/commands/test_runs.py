@@ -36,7 +36,7 @@ def test_runs_of_one_experiment_as_json(kladml, three_runs):
 def test_limit_says_how_many_are_left_out(kladml, three_runs):
     outcome = kladml("runs", "list", "--limit", "1")
     assert outcome.output.split()[0] == "vision/cnn/faces@1"
-    assert outcome.errors == "2 older ones are left out; see --limit\n"
+    assert outcome.errors == "2 older are left out; see --limit\n"
 
 
 def test_an_experiment_without_runs_is_named(kladml, three_runs):

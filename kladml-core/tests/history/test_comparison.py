@@ -117,7 +117,9 @@ def test_a_metric_that_the_first_run_lacks_is_an_error():
         FailCondition.parse("val_acc drop > 0").changes(compare([page(1, loss=1.0), page(2, val_acc=0.9)]))
 
 
-@pytest.mark.parametrize("text", ["", "val_acc", "val_acc drop", "val_acc > 3", "val_acc drop > x", "drop > 3", "a fall > 1"])
+@pytest.mark.parametrize(
+    "text", ["", "val_acc", "val_acc drop", "val_acc > 3", "val_acc drop > x", "drop > 3", "a fall > 1"]
+)
 def test_what_is_no_fail_condition_is_refused(text):
     with pytest.raises(QueryError, match="no condition on the change"):
         FailCondition.parse(text)
@@ -139,7 +141,9 @@ def test_page_does_not_take_the_folder_of_another_run(tmp_path):
 def test_page_of_a_run_of_an_older_version_reads_its_configuration(tmp_path):
     run = CatalogRun(RunAddress(EXPERIMENT, "1"), "id1", "FINISHED", datetime.now(UTC))
     folder = tmp_path / run.address.path
-    tags = {"kladml.plugins": "storage local (kladml-backends-local 0.20.0), config yaml (kladml-backends-local 0.20.0)"}
+    tags = {
+        "kladml.plugins": "storage local (kladml-backends-local 0.20.0), config yaml (kladml-backends-local 0.20.0)"
+    }
     RunRecord(str(run.address), "id1", tags=tags).write(folder)
     (folder / "config.yaml").write_text("training: {seed: 3, max_steps: null}\nstorage: {use: local}\n")
     read = read_page(run, tmp_path)

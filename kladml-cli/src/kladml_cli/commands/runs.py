@@ -84,7 +84,10 @@ def list_runs(*, place: RunPlace, tree: bool, where: str | None, sort: str | Non
     names = [*([] if order is None else order[:1]), *([] if condition is None else condition.quantities)]
     (_print_tree if tree else _print_table)(listing, [one for one in dict.fromkeys(names) if one.section])
     if listing.left_out:
-        click.echo(f"{listing.left_out} {'more' if sort else 'older ones'} are left out; see --limit", err=True)
+        which = "more" if sort else "older"
+        click.echo(
+            f"{listing.left_out} {which} {'is' if listing.left_out == 1 else 'are'} left out; see --limit", err=True
+        )
 
 
 def _say_none(found: list[CatalogRun], experiment: ExperimentAddress | None, condition: Condition | None) -> None:

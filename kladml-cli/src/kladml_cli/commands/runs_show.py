@@ -30,6 +30,7 @@ Examples:
 
 _MOST_FILES = 10
 _INDENT = 2
+_HASH = 39
 
 
 @click.command(name="show", epilog=EPILOG)
@@ -189,7 +190,8 @@ def _print_origin(page: RunPage, *, with_all: bool) -> None:
     lines = [("code", page.code_version)]
     if changes is not None:
         lines.append(("", f"{_changed(changes)}; see --diff"))
-    lines.append(("data", page.data_fingerprint))
+    data = page.data_fingerprint
+    lines.append(("data", data if with_all or not data.startswith("sha256:") else f"{data[:_HASH]}…"))
     lines += [("plugins" if place == 0 else "", text) for place, text in enumerate(page.plugins)]
     lines += [("machine" if place == 0 else "", text) for place, text in enumerate(machine)]
     _print_pairs(lines)

@@ -67,7 +67,7 @@ class Series:
 def series_of(
     points: Iterable[Point], final: Mapping[str, float], criterion: Criterion | None = None
 ) -> dict[str, Series]:
-    """Return the metrics of a run by name, as they were first recorded.
+    """Return the metrics of a run by name, those first of which it has final values.
 
     Args:
         points: What a tracker recorded; without any, the final values alone are known.
@@ -84,7 +84,7 @@ def series_of(
     for key, value in final.items():
         if key not in found:
             found[key] = Series(key, _mode(key, criterion), [last], [value])
-    return found
+    return {key: found[key] for key in dict.fromkeys((*final, *found))}
 
 
 def _mode(metric: str, criterion: Criterion | None) -> str | None:
