@@ -113,7 +113,7 @@ def test_a_metric_that_is_gone_or_no_number_fails():
 
 
 def test_a_metric_that_the_first_run_lacks_is_an_error():
-    with pytest.raises(QueryError, match="digits@1 has no metric 'val_acc'.*choose one of: loss"):
+    with pytest.raises(QueryError, match=r"digits@1 has no metric 'val_acc'.*choose one of: loss"):
         FailCondition.parse("val_acc drop > 0").changes(compare([page(1, loss=1.0), page(2, val_acc=0.9)]))
 
 

@@ -112,7 +112,7 @@ def test_unknown_experiment_names_the_nearest(add, find, text):
 def test_unknown_number_names_the_nearest(add, find):
     for _ in range(9):
         add("digits")
-    with pytest.raises(AddressError, match="the nearest are .*digits@7, .*digits@8, .*digits@9; "):
+    with pytest.raises(AddressError, match=r"the nearest are .*digits@7, .*digits@8, .*digits@9; "):
         find("@12")
 
 

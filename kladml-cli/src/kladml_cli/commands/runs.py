@@ -28,7 +28,7 @@ Examples:
   kladml runs list
   kladml runs list --experiment digits --limit 5
   kladml runs list --where 'val_acc > 0.9 and params.lr < 0.01'
-  kladml runs list --sort -val_acc --json
+  kladml runs list --sort=-val_acc --json
   kladml runs list --tree
 
 A condition compares metrics, params.NAME, tags.NAME, status, number, seconds,
