@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kladml.errors import StorageError, TrackerError
 from kladml.history.weights import sha256_of
+from kladml.runner.provenance import experiment_tags
 from kladml.runner.registration import flat_name
 from kladml.spool.tracker import SpooledTracker
 
@@ -138,6 +139,10 @@ def copy_records(page: RunPage, name: str, tracker: TrackerInterface) -> CopiedR
     try:
         tracker.log_params(page.params)
         tracker.set_tags({**page.record.tags, **_times(page), COPIED_FROM: page.address})
+        tracker.set_experiment_tags(experiment_tags(page.run.address.experiment))
+        if page.data_fingerprint.startswith("sha256:"):
+            data = page.params.get("data.train") or "training data"
+            tracker.log_dataset(data, page.data_fingerprint, data, "training")
         if isinstance(tracker, SpooledTracker):
             tracker.log_points(page.points)
         else:

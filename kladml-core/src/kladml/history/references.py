@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kladml.errors import AddressError
 from kladml.history.best import best_of
-from kladml.interfaces import LEVELS, EntryAddress, ExperimentAddress, RunAddress
+from kladml.interfaces import LEVELS, ExperimentAddress, RunAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,12 +65,12 @@ class References:
         Raises:
             AddressError: It means none, or could mean several; names the nearest.
         """
-        names = EntryAddress.parse(place).names
+        names = place.split("/")
+        if len(names) > len(LEVELS):
+            problem = f"'{place}' is no address of an experiment"
+            raise AddressError(problem, next_step="write experiment, family/experiment or project/family/experiment")
+        exact = ExperimentAddress(*["default"] * (len(LEVELS) - len(names)), *names)
         known = [*map(str, self.catalog.list_experiments())]
-        if len(names) == len(LEVELS):
-            exact = ExperimentAddress(*names)
-        else:
-            exact = ExperimentAddress(*(("default",) * (len(LEVELS) - len(names)) + names))
         if str(exact) in known:
             return exact
         found = [other for other in known if other.endswith(f"/{place}")] if len(names) < len(LEVELS) else []

@@ -47,7 +47,7 @@ class TrackerSearchContract(TrackerResumeContract):
         run_ids = []
         for rate in (0.1, 0.2):
             run_ids.append(tracker.start_run(EXPERIMENT))
-            tracker.log_params({"training.optimizer.lr": rate, "lr": rate / 2, "color": "red", "50%_lr": 1})
+            tracker.log_params({"training.optimizer.lr": rate, "lr": rate / 2, "color": "red", "50_lr": 1})
             tracker.set_tags({"kladml.seed": "3", "seed": "4"})
             tracker.end_run()
         found = tracker.param_values(["lr"])
