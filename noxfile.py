@@ -170,7 +170,9 @@ def alone(session: nox.Session, distribution: str) -> None:
 def coverage(session: nox.Session, distribution: str) -> None:
     """What a distribution's own tests cover; tracing takes half as long again, so that `alone` does without."""
     package = "kladml" if distribution == "kladml-core" else distribution.replace("-", "_")
-    test_alone(session, distribution, f"--cov={package}", f"--cov-config={ROOT / 'pyproject.toml'}", "--cov-report=term")
+    test_alone(
+        session, distribution, f"--cov={package}", f"--cov-config={ROOT / 'pyproject.toml'}", "--cov-report=term"
+    )
 
 
 def test_alone(session: nox.Session, distribution: str, *options: str) -> None:

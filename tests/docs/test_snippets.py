@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -74,7 +75,7 @@ def run_session(block, folder):
     """Run the commands of a console session and compare what they print, but for numbers and the length of logs."""
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         line, _, shown = part.partition("\n")
-        program, *arguments = line.split()
+        program, *arguments = shlex.split(line)
         assert program == "kladml", f"{block.place}: only kladml is run here, mark the block as not run"
         shorter = {"KLADML_TRAINING__MAX_EPOCHS": "2"} if arguments[0] == "train" else {}
         done = subprocess.run(

@@ -103,6 +103,7 @@ DISTRIBUTIONS = [
         "kladml-backends-local",
         "kladml_backends_local",
         depends_on={CORE, "alembic", "filelock", "mlflow-skinny", "sqlalchemy"},
+        extras={"postgresql": {"psycopg[binary]"}},
         entry_points={
             ("kladml.catalog", "sql", "kladml_backends_local.plugin"),
             ("kladml.config", "env", "kladml_backends_local.plugin_env"),

@@ -24,6 +24,11 @@ COMMANDS = {
     "runs": LazyCommand("kladml_cli.commands.runs:runs", "List, show, copy and delete the runs of the workspace."),
     "compare": LazyCommand("kladml_cli.commands.compare:compare", "Show what differs between runs."),
     "reproduce": LazyCommand("kladml_cli.commands.reproduce:reproduce", "Train a run once more; say if it is exact."),
+    "project": LazyCommand("kladml_cli.commands.hierarchy:project", "Make, list, show, describe and delete projects."),
+    "family": LazyCommand("kladml_cli.commands.hierarchy:family", "Make, list, show, describe and delete families."),
+    "experiment": LazyCommand(
+        "kladml_cli.commands.hierarchy:experiment", "Make, list, show, describe and delete experiments."
+    ),
     "checkpoints": LazyCommand(
         "kladml_cli.commands.checkpoints:checkpoints", "List, verify and export the checkpoints of a run."
     ),

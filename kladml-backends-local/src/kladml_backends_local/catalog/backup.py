@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
 from contextlib import closing
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 _INFIX = ".bak-"
+
+
+class _DamagedError(sqlite3.DatabaseError):
+    """What SQLite's own check found wrong in a copy."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 def back_up(connection: Connection, revision: str) -> Path:
@@ -43,7 +50,7 @@ def back_up(connection: Connection, revision: str) -> Path:
                 source.backup(target)
                 ((state, *_), *_) = target.execute("PRAGMA quick_check(1)").fetchall()
             if state != "ok":
-                raise sqlite3.DatabaseError(state)
+                raise _DamagedError(state)
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
     except (OSError, sqlite3.Error) as error:
@@ -58,23 +65,18 @@ def back_up(connection: Connection, revision: str) -> Path:
 
 def newest_backup(database: Path) -> Path | None:
     """Return the newest copy of a database, or None."""
-    copies = [path for path in database.parent.glob(f"{_escaped(database.name)}{_INFIX}*") if path.is_file()]
+    copies = [path for path in database.parent.glob(f"{glob.escape(database.name)}{_INFIX}*") if path.is_file()]
     return max(copies, key=lambda path: path.name, default=None)
 
 
 def is_damaged(error: BaseException) -> bool:
     """Tell whether SQLite says that a file is no database, or a damaged one."""
-    codes = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    if not isinstance(error, sqlite3.DatabaseError):
-        return False
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is None or code & 0xFF in codes
+    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def is_locked(error: BaseException) -> bool:
+def is_locked(error: BaseException | None) -> bool:
     """Tell whether SQLite says that another process holds the database."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def what_to_restore(database: Path) -> str:
@@ -92,7 +94,7 @@ def what_to_wait_for(database: Path) -> str:
     return f"wait for the process that writes to it, which 'fuser {database}' names, or end it{copy}"
 
 
-def _escaped(name: str) -> str:
-    from glob import escape
-
-    return escape(name)
+def _code(error: BaseException | None) -> int | None:
+    """Return SQLite's own code of an error, without its extension."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else int(code) & 0xFF

@@ -6,16 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from kladml.errors import CatalogError
+from kladml.log import get_logger
+from kladml_backends_local.catalog.backup import is_locked
 from kladml_backends_local.settings import OWNER
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
+log = get_logger(__name__)
+
 _BUSY_SECONDS = 60
+_PATIENCE_SECONDS = 1
 _CONNECT_SECONDS = 10
 _DRIVER = "psycopg"
 _BEGIN = "sqlite_begin"
@@ -81,7 +86,7 @@ def open_engine(url: URL) -> Engine:
         if not str(path).startswith("file:"):
             path.parent.mkdir(parents=True, exist_ok=True)
         # A connection per transaction costs next to nothing on SQLite, and none stays open across a fork.
-        engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": _BUSY_SECONDS})
+        engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": _PATIENCE_SECONDS})
     except (ImportError, ArgumentError) as error:  # ArgumentError: SQLAlchemy knows no such database
         problem = f"the driver of the catalog's database {shown(url)} cannot be loaded: {error}"
         extra = f"pip install '{OWNER}[postgresql]'" if url.get_driver_name() == _DRIVER else "install it"
@@ -127,4 +132,18 @@ def _check_references(connection: Any, _record: object) -> None:
 
 def _begin(connection: Connection) -> None:
     # Python's sqlite3 alone would begin a transaction at the first change, not at the first read.
-    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+    begin = connection.get_execution_options().get(_BEGIN, "BEGIN")
+    try:
+        connection.exec_driver_sql(begin)
+    except OperationalError as error:
+        if not is_locked(error.orig):
+            raise
+        log.info(f"another process writes to {shown(connection.engine.url)}; waiting for up to {_BUSY_SECONDS} seconds")
+        _wait_for_others(connection)
+        connection.exec_driver_sql(begin)
+    else:
+        _wait_for_others(connection)
+
+
+def _wait_for_others(connection: Connection) -> None:
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(_BUSY_SECONDS * 1000)}")

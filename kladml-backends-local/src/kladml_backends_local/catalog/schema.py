@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, MetaData, String, Table, inspect, select
@@ -23,6 +24,9 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _ATTEMPTS = 20
 _SECONDS_BETWEEN_ATTEMPTS = 0.5
 
+# Alembic keeps the connection that it migrates in a global variable: two threads would take each other's.
+_one_at_a_time = Lock()
+
 _version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32)))
 
 
@@ -39,7 +43,7 @@ def ensure_schema(engine: Engine) -> None:
             return
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            with for_writing(engine).begin() as connection:
+            with _one_at_a_time, for_writing(engine).begin() as connection:
                 _migrate(connection)
         except DBAPIError:
             # A server lets two processes begin the same migration, and one of them fails. It waits for the other.

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Column, DateTime, ForeignKey, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.types import TypeDecorator
 
+from kladml.interfaces.refusals import LONGEST_DESCRIPTION
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -83,7 +85,7 @@ projects = Table(
     Column("id", Integer, primary_key=True),
     Column("name", String(NAME_LENGTH), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("description", Text, nullable=False, server_default=""),
+    Column("description", String(LONGEST_DESCRIPTION), nullable=False, server_default=""),
     UniqueConstraint("name"),
 )
 
@@ -94,7 +96,7 @@ families = Table(
     Column("project_id", Integer, ForeignKey("kladml_projects.id"), nullable=False),
     Column("name", String(NAME_LENGTH), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("description", Text, nullable=False, server_default=""),
+    Column("description", String(LONGEST_DESCRIPTION), nullable=False, server_default=""),
     UniqueConstraint("project_id", "name"),
 )
 
@@ -105,7 +107,7 @@ experiments = Table(
     Column("family_id", Integer, ForeignKey("kladml_families.id"), nullable=False),
     Column("name", String(NAME_LENGTH), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("description", Text, nullable=False, server_default=""),
+    Column("description", String(LONGEST_DESCRIPTION), nullable=False, server_default=""),
     # Counted up in the transaction that adds a run: this row is what concurrent processes queue for.
     Column("last_number", Integer, nullable=False),
     UniqueConstraint("family_id", "name"),

@@ -12,15 +12,16 @@ import pytest
 
 from kladml.errors import AddressError, CapabilityError
 from kladml.interfaces import RUN_STATUSES, ExperimentAddress, RunAddress
-from kladml.testing.catalog_entries import CatalogEntriesContract, Reopen
+from kladml.testing.catalog_deletion import CatalogDeletionContract
 
 if TYPE_CHECKING:
     from kladml.interfaces import CatalogInterface
+    from kladml.testing.catalog_entries import Reopen
 
 _END_STATUSES = [status for status in RUN_STATUSES if status != "RUNNING"]
 
 
-class CatalogContract(CatalogEntriesContract):
+class CatalogContract(CatalogDeletionContract):
     """The rules for a catalog. A subclass defines the fixture `catalog`.
 
     The catalog may already have runs: each case keeps to experiments of its own. Overriding the fixture

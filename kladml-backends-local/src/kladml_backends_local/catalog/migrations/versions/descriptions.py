@@ -15,7 +15,8 @@ depends_on = None
 def upgrade() -> None:
     """Add what is new; what is there has no description."""
     for table in ("kladml_projects", "kladml_families", "kladml_experiments"):
-        op.add_column(table, sa.Column("description", sa.Text, nullable=False, server_default=""))
+        # No `Text`, which has no default on MySQL.
+        op.add_column(table, sa.Column("description", sa.String(2000), nullable=False, server_default=""))
     op.create_table(
         "kladml_retired_numbers",
         sa.Column("id", sa.Integer, primary_key=True),
