@@ -132,13 +132,13 @@ class RunReader:
         Raises:
             TrackerError: There is no such run, or its experiment keeps files elsewhere than on this machine.
         """
+        from urllib.request import url2pathname  # which imports much, and is not needed to read
+
         query = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
         uri = ""
         if self._is_made():
             with self._open(f"run '{run_id}' cannot be found") as connection:
                 (uri,) = connection.execute(query, (run_id,)).fetchone() or ("",)
-        from urllib.request import url2pathname
-
         parts = urlsplit(uri)
         # An experiment that MLflow made itself may have a plain path.
         folder = Path(url2pathname(parts.path) if parts.scheme == "file" else uri)

@@ -107,3 +107,50 @@ def test_plots(kladml, two_runs):
     assert plot[9].startswith("    0.1250 │●")
     assert plot[-1].split() == ["step", "0"]
     assert all(len(line) <= 80 for line in plot)
+
+
+# Showing
+
+
+def test_show_says_where_files_are_without_a_storage(kladml, train, workspace):
+    assert train("--storage", "none", "--publisher", "none").status == 0
+    shown = kladml("runs", "show", "@1").output
+    assert "\nfiles in its folder\n  config.yaml\n  model/model\n  run.json\n" in shown
+
+
+def test_show_of_a_run_that_failed_says_why(kladml, train, workspace):
+    train("--publisher", "none", model="model.py:Broken")
+    shown = kladml("runs", "show", "@-1")
+    assert shown.output.splitlines()[0].startswith("default/default/default@1  FAILED  ")
+    assert shown.output.splitlines()[1] == "  ValueError: the weather is bad"
+
+
+def test_show_of_a_run_whose_folder_is_gone(kladml, two_runs):
+    import shutil
+
+    shutil.rmtree(two_runs / ".kladml/runs")
+    shown = kladml("runs", "show", "@1")
+    assert shown.status == 0
+    assert "is not on this machine, so that only the catalog knows it" in shown.output
+    assert "files in storage local" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("@9",), "the nearest are"),
+        (("@1", "--plot", "nope"), "has no metric 'nope'; it has: mse, train_mse"),
+        (("3",), "is no address of a run"),
+    ],
+)
+def test_show_of_nothing(kladml, two_runs, arguments, part):
+    outcome = kladml("runs", "show", *arguments)
+    assert outcome.status == 3
+    assert part in outcome.errors
+
+
+def test_show_of_all(kladml, two_runs):
+    shown = kladml("runs", "show", "@1", "--all").output
+    assert "  training.max_epochs" in shown
+    assert "\npackages\n" in shown
+    assert "see --all" not in shown

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from kladml.history.pages import RunPage
-    from kladml.interfaces import CatalogRun
     from kladml_cli.run_place import OpenPlace, RunPlace
 
 EPILOG = """\
@@ -55,7 +54,7 @@ def show(*, place: RunPlace, run: str, with_all: bool, plots: tuple[str, ...], o
             click.echo(page.code_diff() or "", nl=False)
             return
         _check_metrics(page, plots)
-        storage, files = _stored_files(opened, found)
+        storage, files = _stored_files(opened, page)
     if as_json:
         print_json({**page.as_dict(), "storage": storage, "artifacts": files})
         return
@@ -76,21 +75,21 @@ def _check_metrics(page: RunPage, names: Iterable[str]) -> None:
             raise QueryError(problem, next_step=f"it has: {', '.join(sorted(page.metrics)) or 'none'}")
 
 
-def _stored_files(opened: OpenPlace, run: CatalogRun) -> tuple[str | None, list[str]]:
-    """Return the storage of a run and the names of its files there; a storage that fails is only reported."""
+def _stored_files(opened: OpenPlace, page: RunPage) -> tuple[str | None, list[str]]:
+    """Return the storage of a run and the names of its files there; a storage that fails is only reported.
+
+    The files of a run without a storage are in its folder.
+    """
     from kladml.errors import BackendError, ConfigError, PluginError
+    from kladml.history.copying import Place, files_of
     from kladml.log import get_logger
 
-    name = run.backends.get("storage")
+    name = page.run.backends.get("storage")
     try:
-        place = opened.storage_of(run)
-        if place is None:
-            return None, []
-        storage, bucket = place
-        prefix = f"{run.address.path}/"
-        return name, [key.removeprefix(prefix) for key in storage.iter_files(bucket, prefix)]
+        found = opened.storage_of(page.run)
+        return name, files_of(page, None if found is None else Place(name or "", *found))
     except (BackendError, ConfigError, PluginError) as error:
-        get_logger(__name__).warning(f"the files of {run.address} cannot be listed: {error}")
+        get_logger(__name__).warning(f"the files of {page.address} cannot be listed: {error}")
         return name, []
 
 
@@ -170,7 +169,7 @@ def _print_params(page: RunPage, *, with_all: bool) -> None:
 def _print_files(storage: str | None, files: Sequence[str], *, with_all: bool) -> None:
     if not files:
         return
-    _heading(f"files in storage {storage}")
+    _heading("files in its folder" if storage is None else f"files in storage {storage}")
     for name in files if with_all else files[:_MOST_FILES]:
         click.echo(f"  {name}")
     if len(files) > _MOST_FILES and not with_all:

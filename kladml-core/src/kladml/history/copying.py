@@ -13,7 +13,6 @@ from kladml.errors import StorageError, TrackerError
 from kladml.history.weights import sha256_of
 from kladml.runner.provenance import experiment_tags
 from kladml.runner.registration import flat_name
-from kladml.spool.tracker import SpooledTracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,6 +128,8 @@ def copy_records(page: RunPage, name: str, tracker: TrackerInterface) -> CopiedR
     Raises:
         TrackerError: It has the run already, or fails.
     """
+    from kladml.spool.tracker import SpooledTracker
+
     known = dict(page.record.tracker_runs)
     if name in known:
         problem = f"tracker {name} has run {page.address} already, as {known[name]}"
