@@ -46,7 +46,7 @@ def test_exit_codes_tell_the_families_of_errors_apart():
     # A workspace is part of the configuration; data and models are both what the user brings.
     assert codes.pop("WorkspaceError") == codes["ConfigError"]
     assert codes.pop("ModelError") == codes["DataError"]
-    assert sorted(codes.values()) == [1, 3, 4, 5, 6, 7, 8]
+    assert sorted(codes.values()) == [1, 3, 4, 5, 6, 7, 8, 9]
 
 
 @given(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
 from kladml.errors import AddressError, CheckpointError, KladMLError
+from kladml.history.references import BEST
 from kladml.interfaces import RunAddress
 from kladml.training.checkpointing.format import MANIFEST, step_of
 from kladml.training.checkpointing.manifest import checkpoints_in
 from kladml.workspace import Workspace
+
+_IS_PARTIAL = re.compile("[^/]+/[^/]+")
 
 
 def find_checkpoints(target: str, workspace: Path | None) -> tuple[Path, list[Path]]:
@@ -31,7 +35,8 @@ def find_checkpoints(target: str, workspace: Path | None) -> tuple[Path, list[Pa
             raise AddressError(
                 problem, next_step="write project/family/experiment@n; 'kladml runs list' shows the runs"
             )
-        address, place = RunAddress.parse(target), Workspace.find(workspace)
+        place = Workspace.find(workspace)
+        address = _address(target, place)
         folder = place.state / "runs" / address.path / "checkpoints"
         if not folder.is_dir():
             raise _not_here(address, place, folder)
@@ -40,6 +45,23 @@ def find_checkpoints(target: str, workspace: Path | None) -> tuple[Path, list[Pa
     inner = folder / "checkpoints"
     folder = inner if inner.is_dir() else folder
     return folder, checkpoints_in(folder)
+
+
+def _address(target: str, workspace: Workspace) -> RunAddress:
+    """Return the run that an address means; a short one is looked up in the catalog.
+
+    Raises:
+        AddressError: It means none, or could mean several.
+    """
+    experiment, _, label = target.rpartition("@")
+    if experiment and label != BEST and not label.startswith("-"):
+        address = None if _IS_PARTIAL.fullmatch(experiment) else RunAddress.parse(target)
+        if address is not None and (experiment.count("/") or (workspace.state / "runs" / address.path).is_dir()):
+            return address
+    from kladml_cli.run_place import RunPlace
+
+    with RunPlace(workspace=workspace.root).open() as opened:
+        return opened.find(target).address
 
 
 def _not_here(address: RunAddress, workspace: Workspace, folder: Path) -> KladMLError:

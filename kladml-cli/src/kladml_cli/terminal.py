@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import contextmanager
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TextIO
+
+_KILO = 1000
 
 
 def wants_colour(stream: TextIO) -> bool:
@@ -46,6 +49,31 @@ def print_table(
     for row, style in zip((*titles, *rows), all_styles, strict=True):
         line = "  ".join(f"{cell:<{size}}" for cell, size in zip(row, sizes, strict=True)).rstrip()
         click.echo(styled(line, sys.stdout, **style) if style else line)
+
+
+def size(count: int) -> str:
+    """Return bytes as people read them, in powers of 1000 as disks are sold."""
+    number, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if number < _KILO:
+            break
+        number, unit = number / _KILO, larger
+    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+
+
+@contextmanager
+def progress_bar(label: str, length: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on a terminal, and nothing elsewhere.
+
+    Args:
+        label: What goes on.
+        length: How much there is to do; the block gets a function that is called with how much more is done.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with click.progressbar(length=max(length, 1), label=label, file=sys.stderr) as bar:
+        yield bar.update
 
 
 def print_json(value: Any) -> None:

@@ -252,8 +252,14 @@ def test_two_choices_are_too_many(kladml, saved):
 def test_a_run_that_does_not_exist_is_named(kladml, workspace, command):
     outcome = kladml("checkpoints", command, "digits@7")
     assert outcome.status == 3
-    assert f"there is no run default/default/digits@7 in the workspace {workspace}" in outcome.errors
+    assert "there is no experiment 'digits'" in outcome.errors
     assert "'kladml runs list'" in outcome.errors
+
+
+def test_an_absent_run_of_another_project_names_the_workspace(kladml, workspace):
+    outcome = kladml("checkpoints", "list", "vision/cnn/digits@7")
+    assert outcome.status == 3
+    assert f"there is no run vision/cnn/digits@7 in the workspace {workspace}" in outcome.errors
 
 
 def test_a_run_whose_files_are_elsewhere_says_where(kladml, train, workspace):
@@ -265,7 +271,7 @@ def test_a_run_whose_files_are_elsewhere_says_where(kladml, train, workspace):
     assert "the storage 'local' may have them, under 'default/default/digits/1/'" in outcome.errors
 
 
-@pytest.mark.parametrize("target", ["digits", "absent/folder", "@3"])
+@pytest.mark.parametrize("target", ["digits", "absent/folder"])
 def test_what_is_neither_a_run_nor_a_folder_is_an_error(kladml, workspace, target):
     outcome = kladml("checkpoints", "list", target)
     assert outcome.status == 3

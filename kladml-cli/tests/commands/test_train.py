@@ -75,6 +75,35 @@ def test_result_as_json_is_all_that_standard_output_has(kladml, workspace, monke
     }
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "error_type", "run_status"),
+    [
+        (("--set", "training.max_epochs=x"), 3, "WrongTypeError", None),
+        (("--experiment", "a/b"), 3, "AddressError", None),
+        (("--storage", "nope"), 4, "UnknownPluginError", None),
+        (("--model", "model.py:Nope"), 6, "ModelReferenceError", None),
+        (("--model", "model.py:Broken"), 1, "ValueError", "FAILED"),
+        (("--resume", "@-1"), 3, "AddressError", None),
+    ],
+)
+def test_failure_as_json(train, workspace, arguments, status, error_type, run_status):
+    outcome = train("--json", *arguments)
+    found = json.loads(outcome.output)
+    assert outcome.status == status
+    assert (found["exit_status"], found["error_type"], found["status"]) == (status, error_type, run_status)
+    assert found["error"].splitlines()[0] in " ".join(outcome.errors.split())
+    assert (found["address"] is None) is (run_status is None)
+
+
+@pytest.mark.parametrize("resume", ["@-1", "@best", "default@1", "@1"])
+def test_short_addresses_are_resumed(kladml, train, net, workspace, resume):
+    flags = ("--publisher", "none", "--tracker", "none")
+    assert train(*flags, "--set", "training.max_epochs=1", **net).status == 0
+    longer = kladml("train", "--resume", resume, *flags, "--set", "training.max_epochs=2", "--json")
+    assert longer.status == 0, longer.errors
+    assert json.loads(longer.output)["address"] == "default/default/default@1"
+
+
 def test_without_the_console_the_summary_is_printed_by_the_command(train, workspace):
     outcome = train("--publisher", "none")
     lines = outcome.output.splitlines()

@@ -18,7 +18,7 @@ LIST_EPILOG = """\
 Examples:
 
 \b
-  kladml checkpoints list default/default/digits@3
+  kladml checkpoints list @-1
   kladml checkpoints list digits@3 --json
   kladml checkpoints list path/to/checkpoints
 """
@@ -47,7 +47,6 @@ Examples:
 """
 
 _DAMAGED = {"fg": "red"}
-_KILO = 1000
 
 
 def _target_argument(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,8 +57,8 @@ def _target_argument(command: Callable[..., Any]) -> Callable[..., Any]:
 def checkpoints() -> None:
     """List, verify and export the checkpoints of a run.
 
-    RUN is an address, such as default/default/digits@3 or digits@3; FOLDER is a folder of checkpoints or a single
-    one.
+    RUN is an address, such as @3, @-1 (the newest), @best, digits@3 or project/family/experiment@3; FOLDER is a
+    folder of checkpoints or a single one.
     """
 
 
@@ -109,7 +108,7 @@ def verify(*, target: str, workspace: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     else:
-        cells = [(row["checkpoint"], row["file"], _size(row["size"]), row["problem"] or "whole") for row in rows]
+        cells = [(row["checkpoint"], row["file"], _shown_size(row["size"]), row["problem"] or "whole") for row in rows]
         styles = [_DAMAGED if row["problem"] else {} for row in rows]
         print_table(("CHECKPOINT", "FILE", "SIZE", "STATE"), cells, styles)
     damaged = [path for path, checked in files.items() if any(file["problem"] for file in checked)]
@@ -149,7 +148,7 @@ def export(
     except OSError as error:
         problem = f"{out} cannot be written: {error.strerror or error}"
         raise CheckpointError(problem, next_step="name a file in a folder that exists and has room") from error
-    click.echo(f"{out}: {_size(size)}, the weights of {chosen}")
+    click.echo(f"{out}: {_shown_size(size)}, the weights of {chosen}")
 
 
 def _chosen(folder: Path, found: Sequence[Path], *, best: bool, step: int | None) -> Path:
@@ -242,17 +241,11 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
 
     saved = entry["saved_at"] and f"{datetime.fromisoformat(entry['saved_at']).astimezone():%Y-%m-%d %H:%M}"
     state = ("best" if entry["best"] else "whole") if entry["valid"] else "damaged"
-    known = (entry["step"], entry["epoch"], saved, _size(entry["size"]), entry["processes"])
+    known = (entry["step"], entry["epoch"], saved, _shown_size(entry["size"]), entry["processes"])
     return (entry["checkpoint"], *("-" if value is None else str(value) for value in known), state)
 
 
-def _size(size: int | None) -> str:
-    """Return bytes as people read them, in powers of 1000 as disks are sold."""
-    if size is None:
-        return "-"
-    number, unit = float(size), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if number < _KILO:
-            break
-        number, unit = number / _KILO, larger
-    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+def _shown_size(count: int | None) -> str:
+    from kladml_cli.terminal import size
+
+    return "-" if count is None else size(count)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +11,6 @@ from kladml_cli.options import global_options
 from kladml_cli.settings_options import configuration_options, entries_of, json_option, workspace_option
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from kladml.interfaces import TrackerInterface, UndeliveredRun
@@ -112,23 +109,14 @@ def _row(tracker: str, run: UndeliveredRun, state: str = _WAITS, problem: str | 
 
 def _delivered(tracker: TrackerInterface, name: str, run: UndeliveredRun, *, redirect: bool) -> _Row:
     from kladml.errors import TrackerError
+    from kladml_cli.terminal import progress_bar
 
     try:
-        with _progress(f"{name}: {run.run_name or run.run_id}", run.events) as progress:
+        with progress_bar(f"{name}: {run.run_name or run.run_id}", run.events) as progress:
             tracker.sync(run.run_id, progress, redirect=redirect)
     except TrackerError as error:
         return _row(name, run, problem=error.problem)
     return _row(name, run, _DELIVERED)
-
-
-@contextmanager
-def _progress(label: str, length: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal, and nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    with click.progressbar(length=max(length, 1), label=label, file=sys.stderr) as bar:
-        yield bar.update
 
 
 def _print(rows: list[_Row]) -> None:

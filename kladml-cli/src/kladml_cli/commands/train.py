@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from kladml_cli.run_watch import RunWatch
 
 LATEST = "latest"
+_LEVELS = 3
 
 EPILOG = f"""\
 Examples:
@@ -97,17 +99,19 @@ def train(
     from kladml.training.launching.supervised import accept_supervision
     from kladml.workspace import Workspace
     from kladml_cli.launching import is_started_by_launcher, needs_several, train_in_several
+    from kladml_cli.train_failure import failure_as_json
 
     supervisor = accept_supervision()
     machines = MachineOptions(num_machines, machine_rank, main_process_ip, main_process_port)
     if config_file is None and resume is not None and _is_config_file(resume):
         config_file, resume = Path(resume), LATEST
-    sources = _Sources(Workspace.find(workspace), config_file, config_source, profile, entries_of(context))
-    if not is_started_by_launcher():
-        configuration = sources.configuration(experiment)
-        if needs_several(configuration.resolved.run.training, machines):
-            context.exit(train_in_several(arguments_of(context), configuration, machines))
-    _run(sources, supervisor, experiment, resume, allow_world_change=allow_world_change, as_json=as_json)
+    with failure_as_json(wanted=as_json):
+        sources = _Sources(Workspace.find(workspace), config_file, config_source, profile, entries_of(context))
+        if not is_started_by_launcher():
+            configuration = sources.configuration(experiment)
+            if needs_several(configuration.resolved.run.training, machines):
+                context.exit(train_in_several(arguments_of(context), configuration, machines))
+        _run(sources, supervisor, experiment, resume, allow_world_change=allow_world_change, as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,29 @@ class _Sources:
             )
         except Exception as error:
             raise RunFailed(error, "") from error
+
+    def full_address(self, resume: str, experiment: str | None) -> str:
+        """Return what to resume with a short address of a run, such as `@-1`, written out; all else as it is.
+
+        Raises:
+            AddressError: `@best` or `@-1` means no run.
+        """
+        place, at, label = resume.rpartition("@")
+        is_rank = label == "best" or label.startswith("-")
+        if not at or Path(resume).expanduser().exists() or not (is_rank or (place and place.count("/") < _LEVELS - 1)):
+            return resume
+        from kladml.errors import AddressError, CatalogError
+        from kladml_cli.run_place import OpenPlace, RunPlace
+
+        loaded = self.configuration(experiment)
+        try:
+            with ExitStack() as opened:
+                catalog = opened.enter_context(loaded.open_catalog(checked=False))
+                return str(OpenPlace(RunPlace(), self.workspace, loaded, catalog, opened).find(resume).address)
+        except (AddressError, CatalogError):
+            if is_rank:
+                raise
+            return resume  # another machine may have begun it, so that only the storage knows it
 
     def runner(self, watch: RunWatch) -> ExperimentRunner:
         """Return a runner with it."""
@@ -174,10 +201,13 @@ def _run(
     watch = RunWatch(supervisor.run if supervisor is not None and is_main else None)
     runner = sources.runner(watch)
     try:
+        if resume is not None and is_main:
+            resume = sources.full_address(resume, experiment)
         with signals_end_the_run(supervisor):
             result = runner.run(experiment_name=experiment, resume=resume, allow_world_change=allow_world_change)
     except BaseException as error:
-        raise RunFailed(error, watch.outcome if supervisor is None and is_main else None) from error
+        outcome = watch.outcome if supervisor is None and is_main else None
+        raise RunFailed(error, outcome, run=watch.run, status=watch.status) from error
     if is_main:
         _show(result, watch, as_json=as_json)
 

@@ -24,7 +24,7 @@ def register(backends: Backends, experiment: ExperimentAddress, run_name: str | 
     Raises:
         BackendError: No tracker, or not the catalog, can register it; those that did were told that it failed.
     """
-    tracked = backends.trackers.start_run(_flat_name(experiment), run_name)
+    tracked = backends.trackers.start_run(flat_name(experiment), run_name)
     run_id = tracked or uuid.uuid4().hex
     try:
         if backends.catalog is None:
@@ -54,7 +54,7 @@ def register_again(backends: Backends, record: RunRecord, run_name: str | None) 
     address = RunAddress.parse(record.address)
     if backends.catalog is not None:
         _check_same_run(backends.catalog.backend, address, record)
-    tracked = backends.trackers.start_run(_flat_name(address.experiment), run_name, record.tracker_runs)
+    tracked = backends.trackers.start_run(flat_name(address.experiment), run_name, record.tracker_runs)
     run_id = tracked or record.run_id
     try:
         if backends.catalog is not None:
@@ -88,7 +88,7 @@ def _check_same_run(catalog: CatalogInterface, address: RunAddress, record: RunR
         raise WorkspaceError(problem, next_step="give the folder of its checkpoints, to start a new run from them")
 
 
-def _flat_name(experiment: ExperimentAddress) -> str:
+def flat_name(experiment: ExperimentAddress) -> str:
     """Return the experiment's name for a tracker that has no hierarchy."""
     is_default = experiment.project == experiment.family == "default"
     return experiment.experiment if is_default else str(experiment)

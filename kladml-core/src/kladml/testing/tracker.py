@@ -11,7 +11,8 @@ import pytest
 
 from kladml.errors import CapabilityError, TrackerError
 from kladml.testing.comparison import difference
-from kladml.testing.tracker_resume import END_STATUSES, EXPERIMENT, TrackerResumeContract
+from kladml.testing.tracker_resume import END_STATUSES, EXPERIMENT
+from kladml.testing.tracker_search import TrackerSearchContract
 
 if TYPE_CHECKING:
     from kladml.interfaces import TrackerInterface
@@ -29,7 +30,7 @@ _PARAMS: dict[str, Any] = {
 }
 
 
-class TrackerContract(TrackerResumeContract):
+class TrackerContract(TrackerSearchContract):
     """The rules for a tracker. A subclass defines the fixture `tracker`.
 
     What can be read back (`read` in `capabilities`) is compared with what was recorded. `many` (how many

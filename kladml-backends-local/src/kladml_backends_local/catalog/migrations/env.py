@@ -2,8 +2,8 @@
 
 from alembic import context
 
-from kladml_backends_local.catalog.schema import VERSION_TABLE
 from kladml_backends_local.catalog.tables import metadata
+from kladml_backends_local.catalog.version import VERSION_TABLE
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,98 @@
+"""`kladml reproduce`, and `kladml runs show` of what it is about."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+ON = ("--set", "publisher.use=none", "--set", "tracker.use=none")
+
+
+@pytest.fixture
+def one_run(train, workspace):
+    assert train("--experiment", "digits", "--publisher", "none").status == 0
+    return workspace
+
+
+def test_a_run_that_comes_out_the_same_is_exact(kladml, one_run):
+    outcome = kladml("reproduce", "@1", *ON, "--json")
+    text = outcome.output[outcome.output.index("{") :]
+    found = json.loads(text)
+    assert outcome.status == 0
+    assert found == {
+        "run": "default/default/digits@1",
+        "reproduction": "default/default/digits@2",
+        "exact": True,
+        "obstacles": ["the code is in no Git repository, so that nothing tells whether it is the same"],
+        "metrics": {},
+        "weights_are_equal": True,
+        "different_files": [],
+    }
+    assert "made to reproduce default/default/digits@1" in kladml("runs", "show", "@2").output
+
+
+def test_data_that_differs_is_named(kladml, one_run):
+    source = (one_run / "model.py").read_text()
+    (one_run / "model.py").write_text(source.replace("[1.0, 2.0]", "[1.0, 3.0]"))
+    # A file that was imported is not read again in the same process.
+    import sys
+
+    for name in [name for name in sys.modules if name.startswith("model_")]:
+        del sys.modules[name]
+    outcome = kladml("reproduce", "@1", *ON)
+    assert outcome.status == 9
+    assert "may differ: the data differs: its fingerprint was sha256:" in outcome.errors
+    assert "default/default/digits@2 is not what default/default/digits@1 was: the weights differ" in outcome.errors
+    assert "model  has other weights" in outcome.output
+
+
+def test_without_weights_the_metrics_decide(kladml, train, workspace):
+    assert train("--storage", "none", "--publisher", "none").status == 0
+    outcome = kladml("reproduce", "@1", *ON, "--set", "storage.use=none")
+    assert outcome.status == 0
+    assert outcome.output.splitlines()[-1].startswith("exact: final metrics (there are no weights) of ")
+
+
+def test_versions_that_differ_are_named_before_training(kladml, one_run):
+    file = one_run / ".kladml/runs/default/default/digits/1/run.json"
+    record = json.loads(file.read_text())
+    record["environment"] |= {"python": "3.10.0"}
+    record["environment"]["distributions"]["numpy"] = "1.0"
+    file.write_text(json.dumps(record))
+    outcome = kladml("reproduce", "@1", "--check", "--json")
+    obstacles = json.loads(outcome.output)["obstacles"]
+    assert outcome.status == 9
+    assert any(text.startswith("python was 3.10.0 and is now 3.") for text in obstacles)
+    assert any(text.startswith("versions differ: numpy 1.0 -> ") for text in obstacles)
+    assert len(json.loads(kladml("runs", "list", "--json").output)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"status": "FAILED"}, "is FAILED, so that there is no result to reproduce"),
+        ({"config": "data: {train: null}\nmodel: {ref: model.py:MeanModel}\n"}, "was given its data as an object"),
+        (
+            {"config": "data: {train: a.npz}\nmodel: {ref: model.py:M}\ntraining: {num_processes: 2}\n"},
+            "was trained in several processes",
+        ),
+        ({"config": None}, "is not known on this machine"),
+    ],
+)
+def test_runs_that_cannot_be_reproduced(kladml, train, one_run, change, part):
+    if "status" in change:
+        train("--experiment", "digits", "--publisher", "none", model="model.py:Broken")
+    elif change["config"] is None:
+        (one_run / ".kladml/runs/default/default/digits/1/config.yaml").unlink()
+    else:
+        (one_run / ".kladml/runs/default/default/digits/1/config.yaml").write_text(change["config"])
+    outcome = kladml("reproduce", "@-1", *ON)
+    assert outcome.status == 3
+    assert part in outcome.errors
+
+
+def test_only_backends_can_be_set(kladml, one_run):
+    outcome = kladml("reproduce", "@1", "--set", "training.seed=3")
+    assert outcome.status == 2
+    assert "training.seed would make it another run" in outcome.errors
