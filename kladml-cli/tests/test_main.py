@@ -73,10 +73,10 @@ def test_reading_commands_have_json():
     reading = {
         *(f"{level} {name}" for level in ("project", "family", "experiment") for name in ("list", "show")),
         *("runs list", "checkpoints list", "checkpoints verify", "config show", "config check"),
-        *("plugins list", "plugins show", "plugins check", "version"),
+        *("plugins list", "plugins show", "plugins check", "version", "runs show", "compare"),
     }
     with_json = {" ".join(leaf) for leaf in LEAVES if any(p.name == "as_json" for p in _command(leaf).params)}
-    assert with_json == reading | {"sync", "train"}
+    assert with_json == reading | {"sync", "train", "reproduce", "runs copy", "runs delete"}
 
 
 def _command(leaf):
