@@ -23,7 +23,7 @@ COMMANDS = {
     "train": LazyCommand("kladml_cli.commands.train:train", "Train a model; record and store what comes of it."),
     "runs": LazyCommand("kladml_cli.commands.runs:runs", "List, show, copy and delete the runs of the workspace."),
     "compare": LazyCommand(
-        "kladml_cli.commands.compare:compare", "Show what differs between runs, and the best value of each metric."
+        "kladml_cli.commands.compare:compare", "Show what differs between runs, and their best values."
     ),
     "reproduce": LazyCommand(
         "kladml_cli.commands.reproduce:reproduce", "Train a run once more; say whether it is exact."

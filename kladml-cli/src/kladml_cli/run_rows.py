@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kladml.history.conditions import Facts, Quantity
+    from kladml.history.facts import Facts, Quantity
     from kladml.interfaces import CatalogRun, RunAddress
 
 HEADER = ("RUN", "STATUS", "STARTED", "TOOK", "METRICS")
@@ -84,7 +84,7 @@ def print_tree(facts: Sequence[Facts], names_of_metrics: Sequence[Quantity]) -> 
 
 def metrics_of(facts: Facts, names: Sequence[Quantity], room: int) -> str:
     """Return what was asked for of a run in so many columns, or the metric that tells most, as far as it fits."""
-    from kladml.history.conditions import Quantity
+    from kladml.history.facts import Quantity
     from kladml_backends_console.wording import number
 
     telling = names or [Quantity("metrics", name) for name in sorted(facts.run.metrics, key=_how_telling)[:1]]

@@ -154,7 +154,7 @@ def test_long_names_fit_a_terminal(monkeypatch):
     import sys
     from datetime import UTC, datetime
 
-    from kladml.history.conditions import Facts
+    from kladml.history.facts import Facts
     from kladml.interfaces import CatalogRun, ExperimentAddress, RunAddress
     from kladml_cli.run_rows import rows_of
 
