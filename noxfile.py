@@ -224,6 +224,13 @@ def startup(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHON)
+def bench_runs(session: nox.Session) -> None:
+    """The CPU time of commands about runs in a workspace with 10,000 of them."""
+    install_editable(session, COMMAND)
+    session.run("python", "benchmarks/runs.py", *session.posargs)
+
+
+@nox.session(python=PYTHON)
 def bench_trainer(session: nox.Session) -> None:
     """The trainer's cost per step beside a raw PyTorch loop and its peers; prints the tables."""
     folder = "benchmarks/trainer"

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from kladml.errors import KladMLError
-from kladml.history.conditions import Condition, Facts
+from kladml.history.conditions import Condition
+from kladml.history.facts import Facts
 from kladml.interfaces import CatalogRun, ExperimentAddress, RunAddress
 from kladml_backends_local import LocalTracker
 

@@ -73,10 +73,20 @@ def test_reading_commands_have_json():
     reading = {
         *(f"{level} {name}" for level in ("project", "family", "experiment") for name in ("list", "show")),
         *("runs list", "checkpoints list", "checkpoints verify", "config show", "config check"),
-        *("plugins list", "plugins show", "plugins check", "version"),
+        *("plugins list", "plugins show", "plugins check", "version", "runs show", "compare"),
         *("data list", "data show", "data diff", "data verify"),
     }
-    acting = {"sync", "train", "data add", "data sync", "data push", "data pull"}
+    acting = {
+        "sync",
+        "train",
+        "reproduce",
+        "runs copy",
+        "runs delete",
+        "data add",
+        "data sync",
+        "data push",
+        "data pull",
+    }
     with_json = {" ".join(leaf) for leaf in LEAVES if any(p.name == "as_json" for p in _command(leaf).params)}
     assert with_json == reading | acting
 

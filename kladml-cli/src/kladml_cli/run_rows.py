@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kladml.history.conditions import Facts, Quantity
+    from kladml.history.facts import Facts, Quantity
     from kladml.interfaces import CatalogRun, RunAddress
 
 HEADER = ("RUN", "STATUS", "STARTED", "TOOK", "METRICS")
@@ -24,6 +24,7 @@ STYLES: dict[str, dict[str, Any]] = {
 _GAP = 2
 _MOST_METRICS = 3
 _LEAST_ADDRESS = 20
+_METRIC = 20
 _ELLIPSIS = "…"
 
 
@@ -45,12 +46,13 @@ def rows_of(facts: Sequence[Facts], names: Sequence[Quantity]) -> list[tuple[str
 
     cells = [(short(one.run.address), *_times(one.run)) for one in facts]
     sizes = [max(len(row[column]) for row in (HEADER, *cells)) for column in range(4)]
-    used = sum(sizes) + 4 * _GAP
-    room = max(width() - used, 0)
-    if sys.stdout.isatty() and room < _LEAST_ADDRESS:  # a pipe gets whole addresses
-        longest = max(sizes[0] - (_LEAST_ADDRESS - room), _LEAST_ADDRESS)
-        cells = [(_clipped(row[0], longest), *row[1:]) for row in cells]
-        room = max(width() - (used - sizes[0] + min(sizes[0], longest)), 0)
+    others = sum(sizes[1:]) + 4 * _GAP
+    longest = max(width() - others - _METRIC, _LEAST_ADDRESS)
+    if sys.stdout.isatty() and sizes[0] > longest:  # a pipe gets whole addresses
+        # The end tells one run from another.
+        cells = [(row[0] if len(row[0]) <= longest else f"…{row[0][1 - longest :]}", *row[1:]) for row in cells]
+        sizes[0] = longest
+    room = max(width() - others - sizes[0], 0)
     return [(*row, metrics_of(one, names, room)) for row, one in zip(cells, facts, strict=True)]
 
 
@@ -82,7 +84,7 @@ def print_tree(facts: Sequence[Facts], names_of_metrics: Sequence[Quantity]) -> 
 
 def metrics_of(facts: Facts, names: Sequence[Quantity], room: int) -> str:
     """Return what was asked for of a run in so many columns, or the metric that tells most, as far as it fits."""
-    from kladml.history.conditions import Quantity
+    from kladml.history.facts import Quantity
     from kladml_backends_console.wording import number
 
     telling = names or [Quantity("metrics", name) for name in sorted(facts.run.metrics, key=_how_telling)[:1]]

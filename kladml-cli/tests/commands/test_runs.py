@@ -67,3 +67,103 @@ def test_runs_need_a_catalog(kladml, workspace):
 
 def test_malformed_address_is_an_error(kladml, workspace):
     assert kladml("runs", "list", "--experiment", "a/b").status == 3
+
+
+# Choosing and sorting
+
+
+@pytest.fixture
+def rated_runs(train, workspace):
+    for place, rate in enumerate((0.1, 0.001, 0.01)):
+        source = (workspace / "model.py").read_text().replace("0.25}", f"{place / 4}}}")
+        (workspace / f"model{place}.py").write_text(source.replace("sleep=0.0)", "sleep=0.0, lr=0.0, seed=0)"))
+        arguments = ("--set", f"model.args.lr={rate}", "--publisher", "none", "--experiment", "digits")
+        assert train(*arguments, model=f"model{place}.py:MeanModel").status == 0
+    return workspace
+
+
+def addresses(outcome):
+    assert outcome.status == 0, outcome.errors
+    return [line.split()[0] for line in outcome.output.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--where", "mse >= 0.25"), ["digits@3", "digits@2"]),
+        (("--where", "model.args.lr > 1 or params['model.args.lr'] < 0.05"), None),
+        (("--where", "params['model.args.lr'] < 0.05"), ["digits@3", "digits@2"]),
+        (("--where", "mse > 0 and params.args.lr < 0.005"), ["digits@2"]),
+        (("--where", "tags['kladml.seed'] == 0 and status == 'FINISHED'", "--limit", "1"), ["digits@3"]),
+        (("--sort", "mse"), ["digits@1", "digits@2", "digits@3"]),
+        (("--sort=-params.args.lr",), ["digits@1", "digits@3", "digits@2"]),
+        (("--sort", "-number", "--limit", "1"), ["digits@3"]),
+        (("--where", "number == 1 and seconds < 100 and started_at > '2020-01-01'"), ["digits@1"]),
+    ],
+)
+def test_runs_are_chosen_and_sorted(kladml, rated_runs, arguments, expected):
+    outcome = kladml("runs", "list", *arguments)
+    if expected is None:
+        assert outcome.status == 3
+        assert "model.args.lr is no quantity of a run" in outcome.errors
+    else:
+        assert addresses(outcome) == expected
+        assert all(len(line) <= 80 for line in outcome.output.splitlines())
+
+
+def test_what_was_asked_for_is_shown(kladml, rated_runs):
+    (line,) = kladml("runs", "list", "--where", "params.args.lr < 0.005 and mse > 0").output.splitlines()
+    assert line.endswith("  args.lr 0.001  mse 0.2500")
+
+
+def test_end_of_a_name_that_could_be_several_parameters_is_refused(kladml, rated_runs):
+    outcome = kladml("runs", "list", "--where", "params.lr < 1")
+    assert outcome.status == 3
+    assert "'lr' could be model.args.lr or training.optimizer.lr, which have different values" in outcome.errors
+
+
+def test_condition_that_no_run_meets_says_so(kladml, rated_runs):
+    outcome = kladml("runs", "list", "--where", "msee > 7")
+    assert (outcome.status, outcome.output) == (0, "")
+    assert outcome.errors == "none of 3 runs meets the condition\nno run has a metric 'msee'; did you mean mse?\n"
+
+
+def test_tree(kladml, three_runs):
+    outcome = kladml("runs", "list", "--tree")
+    lines = outcome.output.splitlines()
+    assert [line for line in lines if "FINISHED" not in line] == [
+        "vision",
+        "  cnn",
+        "    faces",
+        "default",
+        "  default",
+        "    digits",
+    ]
+    assert [line.split()[0] for line in lines if "FINISHED" in line] == ["@1", "@2", "@1"]
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_long_names_are_whole_in_a_pipe(kladml, train, workspace):
+    experiment = f"{'project' * 4}/{'family' * 4}/{'experiment' * 4}"
+    assert train("--experiment", experiment, "--publisher", "none").status == 0
+    (line,) = kladml("runs", "list").output.splitlines()
+    assert line.startswith(f"{experiment}@1  FINISHED")
+
+
+def test_long_names_fit_a_terminal(monkeypatch):
+    import sys
+    from datetime import UTC, datetime
+
+    from kladml.history.facts import Facts
+    from kladml.interfaces import CatalogRun, ExperimentAddress, RunAddress
+    from kladml_cli.run_rows import rows_of
+
+    address = RunAddress(ExperimentAddress("p" * 30, "f" * 30, "e" * 30), "1")
+    now = datetime.now(UTC)
+    run = CatalogRun(address, "id", "FINISHED", now, now, {"eval_accuracy": 0.95})
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    (row,) = rows_of([Facts(run)], [])
+    assert len("  ".join(row)) <= 80
+    assert row[0].startswith("…")
+    assert row[0].endswith("eee@1")
+    assert row[-1] == "eval_accuracy 0.9500"

@@ -74,7 +74,7 @@ def test_best_values_and_their_steps():
     assert metrics["odd"].best is None
     assert metrics["odd"].telling == (2.0, 2)
     assert metrics["eval_acc"].telling == (0.75, 3)
-    assert compare([one, page(2, other=1.0)]).metrics == ["val_acc", "val_loss", "odd", "eval_acc", "other"]
+    assert compare([one, page(2, other=1.0)]).metrics == ["eval_acc", "val_acc", "val_loss", "odd", "other"]
 
 
 def test_nan_is_never_the_best():

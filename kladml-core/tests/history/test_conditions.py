@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kladml.errors import QueryError
-from kladml.history.conditions import Condition, Facts, quantity
+from kladml.history.conditions import Condition, quantity
+from kladml.history.facts import Facts
 from kladml.history.listing import list_runs, parse_order
 from kladml.interfaces import CatalogRun, ExperimentAddress, RunAddress
 

@@ -54,7 +54,7 @@ def compare(
     with_all: bool,
     as_json: bool,
 ) -> None:
-    """Show what differs between runs, and the best value of each metric.
+    """Show what differs between runs, and their best values.
 
     A RUN is an address, such as @3, @-1 (the newest), @best, digits@3 or project/family/experiment@3.
     """

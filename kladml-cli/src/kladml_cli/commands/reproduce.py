@@ -39,10 +39,12 @@ they may differ.
 @run_place_options
 @global_options()
 def reproduce(*, place: RunPlace, run: str, check: bool, as_json: bool) -> None:
-    """Train a run once more, as a new run of its experiment, and say whether it is exact.
+    """Train a run once more; say whether it is exact.
 
-    RUN is an address, such as @7, @-1 (the newest), @best, digits@3 or project/family/experiment@3. Configuration and
-    seed are those of the run, the backends are those that are selected now.
+    It becomes a new run of its experiment. Configuration and seed are those of the run, the backends are those that
+    are selected now.
+
+    RUN is an address, such as @7, @-1 (the newest), @best, digits@3 or project/family/experiment@3.
     """
     from kladml.config import BACKEND_SECTIONS
     from kladml.history.reproduction import obstacles, recipe_of

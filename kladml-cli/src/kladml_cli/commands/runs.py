@@ -16,7 +16,8 @@ from kladml_cli.run_place import workspace_of_runs_options
 from kladml_cli.settings_options import json_option
 
 if TYPE_CHECKING:
-    from kladml.history.conditions import Condition, Quantity
+    from kladml.history.conditions import Condition
+    from kladml.history.facts import Quantity
     from kladml.history.listing import Listing
     from kladml.interfaces import CatalogRun, ExperimentAddress
     from kladml_cli.run_place import RunPlace
@@ -55,7 +56,8 @@ def runs() -> None:
 @global_options()
 def list_runs(*, place: RunPlace, tree: bool, where: str | None, sort: str | None, limit: int, as_json: bool) -> None:
     """List runs, the newest first."""
-    from kladml.history.conditions import Condition, Facts
+    from kladml.history.conditions import Condition
+    from kladml.history.facts import Facts
     from kladml.history.listing import Listing, parse_order
     from kladml.history.listing import list_runs as choose
     from kladml.history.parameters import RunTexts

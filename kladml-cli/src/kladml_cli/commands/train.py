@@ -43,6 +43,7 @@ Examples:
   kladml train train.yaml --storage s3 --set storage.s3.bucket=my-bucket
   kladml train train.yaml --distributed --num-processes 2
   kladml train train.yaml --resume
+  kladml train --resume @-1
 
 A NAME is that of an installed plugin ('kladml plugins list'), DISTRIBUTION:NAME where two have the same name,
 or 'none' to do without.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import operator
 import warnings
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from kladml.errors import QueryError
+from kladml.history.facts import FIELDS, SECTIONS, Facts, Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from kladml.interfaces import CatalogRun
 
@@ -32,60 +32,7 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
-_SECTIONS = ("metrics", "params", "tags")
 _TIMES = ("started_at", "ended_at")
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a condition may ask of a run.
-
-    Attributes:
-        run: The run as the catalog has it.
-        params: Values of the parameters that the condition asks for, as text, by the name that it uses.
-        tags: Its tags, likewise.
-    """
-
-    run: CatalogRun
-    params: Mapping[str, str] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-    def value(self, section: str, name: str) -> Any:
-        """Return a quantity of the run, or None if it does not have it."""
-        if section == "metrics":
-            return self.run.metrics.get(name)
-        return (self.params if section == "params" else self.tags).get(name)
-
-
-_FIELDS: dict[str, Callable[[CatalogRun], Any]] = {
-    "status": lambda run: run.status,
-    "run_id": lambda run: run.run_id,
-    "address": lambda run: str(run.address),
-    "number": lambda run: int(run.address.label) if run.address.label.isdecimal() else None,
-    "experiment": lambda run: run.address.experiment.experiment,
-    "family": lambda run: run.address.experiment.family,
-    "project": lambda run: run.address.experiment.project,
-    "started_at": lambda run: run.started_at,
-    "ended_at": lambda run: run.ended_at,
-    "seconds": lambda run: None if run.ended_at is None else (run.ended_at - run.started_at).total_seconds(),
-}
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """Something that runs have, such as a metric or when they began.
-
-    Attributes:
-        section: `metrics`, `params`, `tags`, or nothing for what every run has.
-        name: Its name there.
-    """
-
-    section: str
-    name: str
-
-    def of(self, facts: Facts) -> Any:
-        """Return its value for a run, or None."""
-        return facts.value(self.section, self.name) if self.section else _FIELDS[self.name](facts.run)
 
 
 class Condition:
@@ -253,10 +200,10 @@ def sort_key(value: Any) -> tuple[int, Any]:
 
 def _quantity(node: ast.expr, expression: str) -> Quantity:
     if isinstance(node, ast.Name):
-        return Quantity("", node.id) if node.id in _FIELDS else Quantity("metrics", node.id)
+        return Quantity("", node.id) if node.id in FIELDS else Quantity("metrics", node.id)
     if isinstance(node, ast.Subscript):
         inner, key = node.value, getattr(node.slice, "value", None)
-        if isinstance(inner, ast.Name) and inner.id in _SECTIONS and isinstance(key, str):
+        if isinstance(inner, ast.Name) and inner.id in SECTIONS and isinstance(key, str):
             return Quantity(inner.id, key)
     if isinstance(node, ast.Attribute):
         names = [node.attr]
@@ -264,7 +211,7 @@ def _quantity(node: ast.expr, expression: str) -> Quantity:
         while isinstance(base, ast.Attribute):  # the dots of params.training.lr are the name's own
             names.append(base.attr)
             base = base.value
-        if isinstance(base, ast.Name) and base.id in _SECTIONS:
+        if isinstance(base, ast.Name) and base.id in SECTIONS:
             return Quantity(base.id, ".".join(reversed(names)))
     raise _refused(expression, f"{_source(node)} is no quantity of a run")
 

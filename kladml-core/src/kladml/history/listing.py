@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kladml.errors import QueryError
-from kladml.history.conditions import Condition, Facts, Quantity, quantity, sort_key
+from kladml.history.conditions import Condition, quantity, sort_key
+from kladml.history.facts import Facts, Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
