@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import resource
 import signal
 import stat
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -284,24 +282,39 @@ def test_a_file_that_may_not_grow_leaves_nothing(store, tree):
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100_000
 
 
-def add_in_process(state, path, start):
-    start.wait(60)
-    DatasetStore(Path(state)).add("blobs", Path(path))
+ADDING = """
+import sys
+from pathlib import Path
+from kladml.datasets import DatasetStore
+store = DatasetStore(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+store.add("blobs", Path(sys.argv[2]))
+"""
 
 
 def test_eight_processes_at_once_number_without_gaps(store, tmp_path):
-    context = multiprocessing.get_context("spawn")
-    start = context.Barrier(8)
     processes = []
     for number in range(8):
         path = tmp_path / f"{number}.bin"
         path.write_bytes(bytes([number]) * 1000)
-        processes.append(context.Process(target=add_in_process, args=(str(store.state), str(path), start)))
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", ADDING, str(store.state), str(path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+        )
     for process in processes:
-        process.start()
+        assert process.stdout.readline() == "ready\n"
     for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0] * 8
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=120)
+    assert [process.returncode for process in processes] == [0] * 8
     assert [manifest.version for manifest in store.versions("blobs")] == [*range(1, 9)]
     assert len(contents_of(store)[0]) == 8
 
