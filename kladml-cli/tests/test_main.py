@@ -39,7 +39,7 @@ def test_help_lists_every_command_and_every_exit_status(kladml):
     assert max(map(len, outcome.output.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("arguments", [(), ("plugins",), ("config",), ("runs",), ("checkpoints",)])
+@pytest.mark.parametrize("arguments", [(), ("plugins",), ("config",), ("runs",), ("family",), ("checkpoints",)])
 def test_group_alone_shows_its_help(kladml, arguments):
     assert kladml(*arguments) == kladml(*arguments, "--help")
     assert kladml(*arguments, "-h").output.startswith("Usage: kladml")
@@ -71,6 +71,7 @@ def test_help_of_every_command_has_an_example_and_fits_80_columns(kladml, comman
 
 def test_reading_commands_have_json():
     reading = {
+        *(f"{level} {name}" for level in ("project", "family", "experiment") for name in ("list", "show")),
         *("runs list", "checkpoints list", "checkpoints verify", "config show", "config check"),
         *("plugins list", "plugins show", "plugins check", "version"),
     }

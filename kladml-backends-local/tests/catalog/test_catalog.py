@@ -185,6 +185,6 @@ def test_closed_catalog_opens_again(catalog):
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux lists a process's open files there")
 def test_no_connection_stays_open_between_calls(catalog, path):
     catalog.add_run(DIGITS, "a", {})
-    assert path.samefile(catalog._url.database)
+    assert path.samefile(catalog._database.url.database)
     open_files = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
     assert path not in open_files

@@ -58,7 +58,7 @@ def test_password_may_stand_apart_from_the_url(tmp_path):
         SqlCatalogSettings("postgresql+psycopg://me@db.example/team", SECRET), BackendContext(workspace=tmp_path)
     )
     assert SECRET not in repr(catalog)
-    assert SECRET not in repr(vars(catalog))
+    assert SECRET not in repr(vars(catalog)) + repr(vars(catalog._database))
 
 
 def test_password_in_a_drivers_message_is_masked(tmp_path):
@@ -67,7 +67,7 @@ def test_password_in_a_drivers_message_is_masked(tmp_path):
     catalog = SqlCatalog(f"postgresql+psycopg://me:{SECRET}@db.example/team")
     with (
         pytest.raises(CatalogError, match=r"cannot be read: no such table: \*\*\*") as caught,
-        catalog._errors("cannot be read"),
+        catalog._database._errors("cannot be read"),
         engine.connect() as connection,
     ):
         connection.exec_driver_sql(f'SELECT * FROM "{SECRET}"')  # noqa: S608 - no user's text

@@ -22,6 +22,11 @@ COMMANDS = {
     "init": LazyCommand("kladml_cli.commands.init:init", "Make a folder a workspace."),
     "train": LazyCommand("kladml_cli.commands.train:train", "Train a model; record and store what comes of it."),
     "runs": LazyCommand("kladml_cli.commands.runs:runs", "Look at the runs of the workspace."),
+    "project": LazyCommand("kladml_cli.commands.hierarchy:project", "Make, list, show, describe and delete projects."),
+    "family": LazyCommand("kladml_cli.commands.hierarchy:family", "Make, list, show, describe and delete families."),
+    "experiment": LazyCommand(
+        "kladml_cli.commands.hierarchy:experiment", "Make, list, show, describe and delete experiments."
+    ),
     "checkpoints": LazyCommand(
         "kladml_cli.commands.checkpoints:checkpoints", "List, verify and export the checkpoints of a run."
     ),

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from kladml.config import RunConfig, TrainingConfig
     from kladml.errors import KladMLError
     from kladml.interfaces import (
+        CatalogEntry,
         CatalogInterface,
         CatalogRun,
         ConfigEntry,
         ConfigInterface,
+        EntryAddress,
         ExperimentAddress,
         PublisherInterface,
         RunAddress,
@@ -33,10 +35,12 @@ __version__ = "0.20.0"
 
 _EXPORTS = {
     "BaseModel": "kladml.models",
+    "CatalogEntry": "kladml.interfaces",
     "CatalogInterface": "kladml.interfaces",
     "CatalogRun": "kladml.interfaces",
     "ConfigEntry": "kladml.interfaces",
     "ConfigInterface": "kladml.interfaces",
+    "EntryAddress": "kladml.interfaces",
     "ExperimentAddress": "kladml.interfaces",
     "ExperimentRunner": "kladml.runner",
     "KladMLError": "kladml.errors",
@@ -58,10 +62,12 @@ _EXPORTS = {
 
 __all__ = [
     "BaseModel",
+    "CatalogEntry",
     "CatalogInterface",
     "CatalogRun",
     "ConfigEntry",
     "ConfigInterface",
+    "EntryAddress",
     "ExperimentAddress",
     "ExperimentRunner",
     "KladMLError",

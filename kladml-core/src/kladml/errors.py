@@ -71,7 +71,11 @@ class WorkspaceError(KladMLError):
 
 
 class AddressError(WorkspaceError):
-    """A run or experiment address is malformed or names nothing."""
+    """An address is malformed, names nothing, or is taken."""
+
+
+class NotEmptyError(WorkspaceError):
+    """A project, a family or an experiment is not deleted, because something is inside."""
 
 
 class PluginError(KladMLError):

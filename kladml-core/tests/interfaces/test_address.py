@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kladml.errors import AddressError
-from kladml.interfaces import ExperimentAddress, RunAddress
+from kladml.interfaces import EntryAddress, ExperimentAddress, RunAddress
 
 FIRST = string.ascii_letters + string.digits
 NAMES = st.text(FIRST + "._- ", min_size=1, max_size=100).filter(lambda name: name[0] in FIRST and name[-1] not in ". ")
@@ -102,3 +102,65 @@ def test_experiments_sort_by_project_family_and_name():
 
 def test_addresses_are_keys():
     assert len({RunAddress.parse("digits@3"), RunAddress.parse("default/default/digits@3")}) == 1
+
+
+# Projects, families and experiments
+
+
+@pytest.mark.parametrize(
+    ("text", "level"), [("churn", "project"), ("churn/deep", "family"), ("churn/deep/net v1.2", "experiment")]
+)
+def test_entry_address_reads_and_writes_itself(text, level):
+    address = EntryAddress.parse(text)
+    assert (str(address), address.level) == (text, level)
+    assert address.lineage[-1] == address
+    assert [each.level for each in address.lineage] == ["project", "family", "experiment"][: len(address.names)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "/",
+        "a/",
+        "/a",
+        "a//b",
+        "a/b/c/d",
+        "a@1",
+        "..",
+        "a/../b",
+        "a\n",
+        "a\x1b[31m",
+        "a\0",
+        "-a",
+        "a ",
+        "a" * 101,
+        "é",
+    ],
+)
+def test_entry_address_that_cannot_be_is_refused(text):
+    with pytest.raises(AddressError):
+        EntryAddress.parse(text)
+
+
+def test_entry_address_needs_a_name():
+    with pytest.raises(AddressError, match="write Project, Project/Family or Project/Family/Experiment"):
+        EntryAddress(())
+
+
+def test_experiment_has_an_address_in_the_hierarchy():
+    experiment = ExperimentAddress.parse("churn/deep/net")
+    assert EntryAddress.of(experiment) == EntryAddress.parse("churn/deep/net")
+    assert [str(each) for each in experiment.lineage] == ["churn", "churn/deep", "churn/deep/net"]
+
+
+def test_entry_is_below_what_it_stands_in_and_nothing_else():
+    family = EntryAddress.parse("churn/deep")
+    assert EntryAddress.parse("churn/deep/net").is_below(family)
+    for other in ("churn", "churn/deep", "churn/deeper/net", "other/deep/net"):
+        assert not EntryAddress.parse(other).is_below(family)
+
+
+def test_entry_addresses_of_all_levels_sort():
+    texts = ["a", "a/b", "a/b/c", "a b", "b"]
+    assert sorted(map(EntryAddress.parse, reversed(texts))) == [*map(EntryAddress.parse, texts)]

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy import delete, select, update
 
 from kladml.errors import AddressError, CatalogError
 from kladml.interfaces import RUN_STATUSES, CatalogInterface, CatalogRun, ExperimentAddress, RunAddress
-from kladml_backends_local.catalog.engine import cause, for_writing, open_engine, read_url, shown, sqlite_url
+from kladml.interfaces.refusals import checked_description
+from kladml_backends_local.catalog import entries
+from kladml_backends_local.catalog.database import Database
+from kladml_backends_local.catalog.engine import read_url, sqlite_url
 from kladml_backends_local.catalog.rows import EXPERIMENTS, RUNS, add_run, is_experiment, is_run, resume_run
-from kladml_backends_local.catalog.schema import ensure_schema
 from kladml_backends_local.catalog.tables import experiments, families, projects, runs
 from kladml_backends_local.settings import OWNER, SqlCatalogSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import URL, ColumnElement
-    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine import Connection
 
-    from kladml.interfaces import BackendContext
-
-_Result = TypeVar("_Result")
+    from kladml.interfaces import BackendContext, CatalogEntry, EntryAddress, Removal
 
 DATABASE_NAME = "catalog.db"
 
-_ATTEMPTS = 10
 _COLUMNS = (
     experiments.c.id,
     projects.c.name,
@@ -61,16 +57,14 @@ class SqlCatalog(CatalogInterface):
     """
 
     settings_class: ClassVar[type[SqlCatalogSettings]] = SqlCatalogSettings
-    capabilities: ClassVar[frozenset[str]] = frozenset({"resume"})
+    capabilities: ClassVar[frozenset[str]] = frozenset({"organise", "resume"})
 
     def __init__(self, url: str | URL | None = None, password: str | None = None) -> None:
         if url is None:
             from kladml.workspace import Workspace
 
             url = sqlite_url(Workspace.ensure().state / DATABASE_NAME)
-        self._url = read_url(url, password)
-        self._engine: Engine | None = None
-        self._opening = Lock()
+        self._database = Database(read_url(url, password))
 
     @classmethod
     def from_settings(cls, settings: SqlCatalogSettings, context: BackendContext) -> Self:
@@ -83,7 +77,7 @@ class SqlCatalog(CatalogInterface):
 
     def __repr__(self) -> str:
         """Show the database, without user and password."""
-        return f"SqlCatalog({shown(self._url)!r})"
+        return f"SqlCatalog({str(self._database)!r})"
 
     def check(self) -> None:
         """Open the database, bring its tables to the current version, and prove that it can be written to.
@@ -91,15 +85,12 @@ class SqlCatalog(CatalogInterface):
         Raises:
             CatalogError: It cannot, or a newer distribution made its tables.
         """
-        with self._errors("cannot be used"), self._transaction(write=True) as connection:
+        with self._database.transaction("cannot be used", write=True) as connection:
             connection.execute(update(projects).where(projects.c.id == -1).values(name=projects.c.name))
 
     def close(self) -> None:
         """Close every connection; a later use opens them again."""
-        with self._opening:
-            if self._engine is not None:
-                self._engine.dispose()
-                self._engine = None
+        self._database.close()
 
     def add_run(self, experiment: ExperimentAddress, run_id: str, backends: Mapping[str, str]) -> RunAddress:
         """Register a run that starts now; project, family and experiment are made where they are new.
@@ -107,7 +98,7 @@ class SqlCatalog(CatalogInterface):
         Raises:
             CatalogError: The database refuses.
         """
-        number = self._register(
+        number = self._database.change(
             f"cannot register a run of '{experiment}'",
             lambda connection: add_run(connection, experiment, run_id, backends),
         )
@@ -120,7 +111,7 @@ class SqlCatalog(CatalogInterface):
             AddressError: The run is not known, and its label is no number that a catalog gives.
             CatalogError: The database refuses.
         """
-        known = self._register(
+        known = self._database.change(
             f"cannot note that '{address}' goes on",
             lambda connection: resume_run(connection, address, run_id, backends),
         )
@@ -139,7 +130,7 @@ class SqlCatalog(CatalogInterface):
             raise CatalogError(problem, owner=OWNER, next_step=f"use one of {', '.join(RUN_STATUSES)}")
         ended = {"status": status, "metrics": metrics, "ended_at": datetime.now(UTC)}
         found = select(runs.c.id).select_from(RUNS).where(is_run(address))
-        with self._errors(f"cannot note the end of '{address}'"), self._transaction(write=True) as connection:
+        with self._database.transaction(f"cannot note the end of '{address}'", write=True) as connection:
             row_id = connection.scalar(found)
             if row_id is None:
                 raise self._no_run(address)
@@ -163,60 +154,103 @@ class SqlCatalog(CatalogInterface):
     def list_experiments(self) -> list[ExperimentAddress]:
         """List the experiments, sorted."""
         names = select(projects.c.name, families.c.name, experiments.c.name).select_from(EXPERIMENTS)
-        with self._errors("cannot list its experiments"), self._transaction() as connection:
+        with self._database.transaction("cannot list its experiments") as connection:
             return sorted(ExperimentAddress(*row) for row in connection.execute(names))
 
+    def list_entries(self, level: str, below: EntryAddress | None = None) -> list[CatalogEntry]:
+        """List the projects, families or experiments, also those without runs, sorted.
+
+        Raises:
+            AddressError: `below` names nothing.
+            CatalogError: The database refuses.
+        """
+        with self._database.transaction("cannot list its entries") as connection:
+            if below is not None:
+                entries.row_id(connection, below)
+            return entries.find(connection, level, below)
+
+    def get_entry(self, address: EntryAddress) -> CatalogEntry:
+        """Return one project, family or experiment.
+
+        Raises:
+            AddressError: There is none.
+            CatalogError: The database refuses.
+        """
+        with self._database.transaction(f"cannot show '{address}'") as connection:
+            return entries.get(connection, address)
+
+    def create_entry(self, address: EntryAddress, description: str = "") -> CatalogEntry:
+        """Make a project, a family or an experiment, and what it stands in where that is new.
+
+        Raises:
+            AddressError: It is there already.
+            CatalogError: The description does not fit, or the database refuses.
+        """
+        checked_description(description, OWNER)
+
+        def work(connection: Connection) -> CatalogEntry:
+            entries.create(connection, address, description)
+            return entries.get(connection, address)
+
+        return self._database.change(f"cannot make '{address}'", work)
+
+    def describe_entry(self, address: EntryAddress, description: str) -> CatalogEntry:
+        """Replace the description of a project, a family or an experiment.
+
+        Raises:
+            AddressError: There is none of this address.
+            CatalogError: The description does not fit, or the database refuses.
+        """
+        checked_description(description, OWNER)
+        with self._database.transaction(f"cannot describe '{address}'", write=True) as connection:
+            entries.describe(connection, address, description)
+            return entries.get(connection, address)
+
+    def delete_entry(self, address: EntryAddress, *, recursive: bool = False, dry_run: bool = False) -> Removal:
+        """Forget a project, a family or an experiment, in one transaction; numbers of runs are remembered.
+
+        Raises:
+            AddressError: There is none of this address.
+            NotEmptyError: Something is inside, and the call is neither recursive nor dry.
+            CatalogError: The database refuses.
+        """
+        failure = f"cannot delete '{address}'"
+        if dry_run:
+            with self._database.transaction(failure) as connection:
+                return entries.inside(connection, address)
+        return self._database.change(
+            failure, lambda connection: entries.remove(connection, address, recursive=recursive)
+        )
+
+    def delete_run(self, address: RunAddress) -> CatalogRun:
+        """Forget a run; its number is never given again.
+
+        Raises:
+            AddressError: There is no such run.
+            CatalogError: The database refuses.
+        """
+        found = select(runs.c.id).select_from(RUNS).where(is_run(address))
+        with self._database.transaction(f"cannot delete '{address}'", write=True) as connection:
+            row_id = connection.scalar(found)
+            if row_id is None:
+                raise self._no_run(address)
+            (run,) = _read_runs(connection, [runs.c.id == row_id])
+            connection.execute(delete(runs).where(runs.c.id == row_id))
+        return run
+
     def _runs(self, conditions: Sequence[ColumnElement[bool]]) -> list[CatalogRun]:
-        query = select(*_COLUMNS).select_from(RUNS).where(*conditions).order_by(runs.c.id)
-        addresses: dict[int, ExperimentAddress] = {}
-        with self._errors("cannot list its runs"), self._transaction() as connection:
-            return [_catalog_run(row, addresses) for row in connection.execute(query)]
-
-    def _register(self, failure: str, work: Callable[[Connection], _Result]) -> _Result:
-        """Do work in a transaction that may make a project, a family or an experiment."""
-        with self._errors(failure):
-            for _ in range(_ATTEMPTS - 1):
-                # On a server, another process may make the same ones at the same moment.
-                with suppress(IntegrityError), self._transaction(write=True) as connection:
-                    return work(connection)
-            with self._transaction(write=True) as connection:
-                return work(connection)
-
-    @contextmanager
-    def _transaction(self, *, write: bool = False) -> Iterator[Connection]:
-        """Give a connection in a transaction, which is rolled back when the block raises."""
-        engine = self._open()
-        with (for_writing(engine) if write else engine).begin() as connection:
-            yield connection
-
-    def _open(self) -> Engine:
-        with self._opening:
-            if self._engine is None:
-                engine = open_engine(self._url)
-                try:
-                    ensure_schema(engine)
-                except BaseException:
-                    engine.dispose()
-                    raise
-                self._engine = engine
-            return self._engine
-
-    @contextmanager
-    def _errors(self, failure: str) -> Iterator[None]:
-        """Turn an error of SQLAlchemy's into a `CatalogError` that says what the catalog cannot do."""
-        try:
-            yield
-        except SQLAlchemyError as error:
-            problem = f"the catalog {shown(self._url)} {failure}: {cause(error, self._url)}"
-            # A driver's message may repeat the password, and a chained cause is printed with --traceback.
-            hides = self._url.password is not None and str(self._url.password) in str(error)
-            raise CatalogError(
-                problem, owner=OWNER, next_step="check the address, the permissions and the space on the disk"
-            ) from (None if hides else error)
+        with self._database.transaction("cannot list its runs") as connection:
+            return _read_runs(connection, conditions)
 
     def _no_run(self, address: RunAddress) -> AddressError:
-        problem = f"there is no run '{address}' in the catalog {shown(self._url)}"
+        problem = f"there is no run '{address}' in the catalog {self._database}"
         return AddressError(problem, owner=OWNER, next_step="kladml runs list shows those there are")
+
+
+def _read_runs(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> list[CatalogRun]:
+    query = select(*_COLUMNS).select_from(RUNS).where(*conditions).order_by(runs.c.id)
+    addresses: dict[int, ExperimentAddress] = {}
+    return [_catalog_run(row, addresses) for row in connection.execute(query)]
 
 
 def _catalog_run(row: Sequence[Any], addresses: dict[int, ExperimentAddress]) -> CatalogRun:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
 _BUSY_SECONDS = 60
+_CONNECT_SECONDS = 10
+_DRIVER = "psycopg"
 _BEGIN = "sqlite_begin"
 
 
@@ -48,7 +50,8 @@ def read_url(text: str | URL, password: str | None = None, folder: Path | None =
     if password is not None:
         url = url.set(password=password)
     if not _is_sqlite(url):
-        return url
+        # SQLAlchemy 2.0 takes another driver for it than 2.1; this is the one that the extra brings.
+        return url.set(drivername=f"postgresql+{_DRIVER}") if url.drivername == "postgresql" else url
     if url.database in (None, "", ":memory:") or "memory" in url.query.values():
         problem = "an SQLite database in memory keeps no catalog"
         raise CatalogError(problem, owner=OWNER, next_step="name a file, such as sqlite:///catalog.db")
@@ -73,7 +76,7 @@ def open_engine(url: URL) -> Engine:
     """
     try:
         if not _is_sqlite(url):
-            return create_engine(url, pool_pre_ping=True)
+            return create_engine(_impatient(url), pool_pre_ping=True)
         path = Path(str(url.database))
         if not str(path).startswith("file:"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +84,8 @@ def open_engine(url: URL) -> Engine:
         engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": _BUSY_SECONDS})
     except (ImportError, ArgumentError) as error:  # ArgumentError: SQLAlchemy knows no such database
         problem = f"the driver of the catalog's database {shown(url)} cannot be loaded: {error}"
-        raise CatalogError(problem, owner=OWNER, next_step="install it, or correct the URL") from error
+        extra = f"pip install '{OWNER}[postgresql]'" if url.get_driver_name() == _DRIVER else "install it"
+        raise CatalogError(problem, owner=OWNER, next_step=f"{extra}, or correct the URL") from error
     except OSError as error:
         problem = f"the folder of the catalog {shown(url)} cannot be made: {error}"
         raise CatalogError(problem, owner=OWNER, next_step="choose a folder that you may write to") from error
@@ -108,6 +112,13 @@ def cause(error: Exception, url: URL) -> str:
 
 def _is_sqlite(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
+
+
+def _impatient(url: URL) -> URL:
+    """Return the URL with a limit on connecting, without which a server that is away would stop a run for minutes."""
+    if url.get_backend_name() != "postgresql" or "connect_timeout" in url.query:
+        return url
+    return url.update_query_dict({"connect_timeout": str(_CONNECT_SECONDS)})
 
 
 def _check_references(connection: Any, _record: object) -> None:

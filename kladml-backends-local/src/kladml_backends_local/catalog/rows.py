@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Table, and_, insert, select, update
 
-from kladml_backends_local.catalog.tables import experiments, families, projects, runs
+from kladml_backends_local.catalog.tables import experiments, families, projects, retired_numbers, runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 EXPERIMENTS = experiments.join(families).join(projects)
 RUNS = runs.join(EXPERIMENTS)
 
+LEVEL_TABLES = (projects, families, experiments)
+"""The tables of the hierarchy, from the top down."""
+
+_PARENTS = ("project_id", "family_id")
 _LONGEST_LABEL = 9
 
 
@@ -70,20 +74,33 @@ def _insert_run(
 
 def _experiment_id(connection: Connection, experiment: ExperimentAddress) -> int:
     """Return the identifier of an experiment's row; it, its family and its project are made where they are new."""
-    project_id = _id_of(connection, projects, name=experiment.project)
-    family_id = _id_of(connection, families, project_id=project_id, name=experiment.family)
-    return _id_of(connection, experiments, family_id=family_id, name=experiment.experiment, last_number=0)
+    return ensure_row(connection, (experiment.project, experiment.family, experiment.experiment))
 
 
-def _id_of(connection: Connection, table: Table, *, name: str, **columns: int) -> int:
-    """Return the identifier of the row with a name below its parent, which is made if there is none."""
-    parent = [table.c[column] == value for column, value in columns.items() if column.endswith("_id")]
-    found = connection.scalar(select(table.c.id).where(table.c.name == name, *parent))
-    if found is not None:
-        return int(found)
-    new = insert(table).values(name=name, created_at=datetime.now(UTC), **columns)
+def ensure_row(connection: Connection, names: tuple[str, ...]) -> int:
+    """Return the identifier of the row of a project, family or experiment; what is new on the way to it is made."""
+    row_id: int | None = None
+    for depth, table in enumerate(LEVEL_TABLES[: len(names)], start=1):
+        values: dict[str, Any] = {"name": names[depth - 1]}
+        if row_id is not None:
+            values[_PARENTS[depth - 2]] = row_id
+        found = connection.scalar(select(table.c.id).where(*(table.c[key] == value for key, value in values.items())))
+        row_id = _insert_row(connection, table, names, values) if found is None else int(found)
+    return cast("int", row_id)
+
+
+def _insert_row(connection: Connection, table: Table, names: tuple[str, ...], values: dict[str, Any]) -> int:
+    if table is experiments:
+        values["last_number"] = connection.scalar(select(retired_numbers.c.last_number).where(is_retired(names))) or 0
+    new = insert(table).values(created_at=datetime.now(UTC), **values)
     (row_id,) = cast("tuple[int]", connection.execute(new).inserted_primary_key)
     return row_id
+
+
+def is_retired(names: tuple[str, ...]) -> ColumnElement[bool]:
+    """Return the condition for the number that a deleted experiment came to."""
+    columns = (retired_numbers.c.project, retired_numbers.c.family, retired_numbers.c.experiment)
+    return and_(*(column == name for column, name in zip(columns, names, strict=True)))
 
 
 def is_experiment(experiment: ExperimentAddress) -> ColumnElement[bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, MetaData, String, Table, inspect, select
@@ -11,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 import kladml
 from kladml.errors import CatalogError
+from kladml_backends_local.catalog.backup import back_up
 from kladml_backends_local.catalog.engine import for_writing, shown
 from kladml_backends_local.settings import OWNER
 
@@ -20,30 +22,33 @@ if TYPE_CHECKING:
 VERSION_TABLE = "kladml_catalog_version"
 """Where Alembic keeps the revision; the name leaves room for other users of Alembic in the same database."""
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision of `tables.py`: the newest migration."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _ATTEMPTS = 20
 _SECONDS_BETWEEN_ATTEMPTS = 0.5
 
+# Alembic keeps the connection that it migrates in a global variable: two threads would take each other's.
+_one_at_a_time = Lock()
+
 _version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32)))
 
 
 def ensure_schema(engine: Engine) -> None:
-    """Make or migrate the tables where they are not of the current version.
+    """Make or migrate the tables where they are not of the current version; an SQLite file is copied before that.
 
     Alembic is imported only then: its import costs more than everything else that a catalog does.
 
     Raises:
-        CatalogError: A newer distribution made the tables.
+        CatalogError: A newer distribution made the tables, or the file cannot be copied.
     """
     with engine.connect() as connection:
         if _revision(connection) == HEAD:
             return
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            with for_writing(engine).begin() as connection:
+            with _one_at_a_time, for_writing(engine).begin() as connection:
                 _migrate(connection)
         except DBAPIError:
             # A server lets two processes begin the same migration, and one of them fails. It waits for the other.
@@ -81,5 +86,7 @@ def _migrate(connection: Connection) -> None:
             f"and {OWNER} {kladml.__version__} knows versions up to {HEAD}"
         )
         raise CatalogError(problem, owner=OWNER, next_step=f"pip install --upgrade {OWNER}, or choose another catalog")
+    if revision is not None and connection.dialect.name == "sqlite":
+        back_up(connection, revision)
     config.attributes["connection"] = connection
     command.upgrade(config, HEAD)

@@ -83,6 +83,7 @@ projects = Table(
     Column("id", Integer, primary_key=True),
     Column("name", String(NAME_LENGTH), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
     UniqueConstraint("name"),
 )
 
@@ -93,6 +94,7 @@ families = Table(
     Column("project_id", Integer, ForeignKey("kladml_projects.id"), nullable=False),
     Column("name", String(NAME_LENGTH), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
     UniqueConstraint("project_id", "name"),
 )
 
@@ -103,6 +105,7 @@ experiments = Table(
     Column("family_id", Integer, ForeignKey("kladml_families.id"), nullable=False),
     Column("name", String(NAME_LENGTH), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
     # Counted up in the transaction that adds a run: this row is what concurrent processes queue for.
     Column("last_number", Integer, nullable=False),
     UniqueConstraint("family_id", "name"),
@@ -121,4 +124,16 @@ runs = Table(
     Column("metrics", Numbers, nullable=False),
     Column("backends", Texts, nullable=False),
     UniqueConstraint("experiment_id", "number"),
+)
+
+# What an experiment that is made again counts on from, so that no run gets the folder of a deleted one.
+retired_numbers = Table(
+    "kladml_retired_numbers",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("project", String(NAME_LENGTH), nullable=False),
+    Column("family", String(NAME_LENGTH), nullable=False),
+    Column("experiment", String(NAME_LENGTH), nullable=False),
+    Column("last_number", Integer, nullable=False),
+    UniqueConstraint("project", "family", "experiment"),
 )

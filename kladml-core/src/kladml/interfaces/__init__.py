@@ -1,9 +1,11 @@
 """The interfaces that backends implement; they need nothing but the standard library."""
 
-from kladml.interfaces.address import ExperimentAddress, RunAddress
+from kladml.interfaces.address import LEVELS, EntryAddress, ExperimentAddress, RunAddress
 from kladml.interfaces.backend import Backend, BackendContext
-from kladml.interfaces.catalog import CatalogInterface, CatalogRun
+from kladml.interfaces.catalog import CatalogInterface
+from kladml.interfaces.catalog_entries import CatalogEntry, CatalogRun, Removal
 from kladml.interfaces.config import ConfigEntry, ConfigInterface
+from kladml.interfaces.hierarchy import Hierarchy
 from kladml.interfaces.publisher import PublisherInterface
 from kladml.interfaces.settings import Setting, settings_of
 from kladml.interfaces.storage import StorageInterface
@@ -11,15 +13,20 @@ from kladml.interfaces.tracked_run import RUN_STATUSES, TrackedRun, UndeliveredR
 from kladml.interfaces.tracker import TrackerInterface
 
 __all__ = [
+    "LEVELS",
     "RUN_STATUSES",
     "Backend",
     "BackendContext",
+    "CatalogEntry",
     "CatalogInterface",
     "CatalogRun",
     "ConfigEntry",
     "ConfigInterface",
+    "EntryAddress",
     "ExperimentAddress",
+    "Hierarchy",
     "PublisherInterface",
+    "Removal",
     "RunAddress",
     "Setting",
     "StorageInterface",

@@ -1,4 +1,4 @@
-"""Addresses of runs and experiments: `project/family/experiment@n`."""
+"""Addresses of what stands in a workspace: `project`, `project/family`, `project/family/experiment@n`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ from kladml.errors import AddressError
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,99}")
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?")
+
+LEVELS = ("project", "family", "experiment")
+"""The levels of the hierarchy, from the top down."""
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    for level, name in zip(LEVELS, names, strict=False):
+        if not _PART.fullmatch(name) or name.endswith((".", " ")):
+            problem = f"{name!r} cannot be the name of {'an' if level == 'experiment' else 'a'} {level}"
+            raise AddressError(
+                problem,
+                next_step="use up to 100 letters, digits, '.', '_', '-' or spaces, starting with a letter or digit",
+            )
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,13 +45,7 @@ class ExperimentAddress:
         Raises:
             AddressError: A name is empty, too long, or holds a slash, an `@` or a control character.
         """
-        for kind, name in (("a project", self.project), ("a family", self.family), ("an experiment", self.experiment)):
-            if not _PART.fullmatch(name) or name.endswith((".", " ")):
-                problem = f"{name!r} cannot be the name of {kind}"
-                raise AddressError(
-                    problem,
-                    next_step="use up to 100 letters, digits, '.', '_', '-' or spaces, starting with a letter or digit",
-                )
+        _check_names((self.project, self.family, self.experiment))
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -46,14 +53,70 @@ class ExperimentAddress:
         parts = text.split("/")
         if len(parts) == 1:
             parts = ["default", "default", *parts]
-        if len(parts) != 3:  # noqa: PLR2004 - the three levels of the hierarchy
+        if len(parts) != len(LEVELS):
             problem = f"'{text}' is no experiment address"
             raise AddressError(problem, next_step="write project/family/experiment, or just experiment")
         return cls(*parts)
 
+    @property
+    def lineage(self) -> tuple[EntryAddress, ...]:
+        """The addresses of the project, the family and the experiment itself."""
+        return EntryAddress.of(self).lineage
+
     def __str__(self) -> str:
         """Return `project/family/experiment`."""
         return f"{self.project}/{self.family}/{self.experiment}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EntryAddress:
+    """Where a project, a family or an experiment stands in the workspace.
+
+    Attributes:
+        names: The names from the project down: one for a project, two for a family, three for an experiment.
+    """
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Check the names.
+
+        Raises:
+            AddressError: There are none or more than three, or one is empty, too long, or holds a slash, an `@` or
+                a control character.
+        """
+        if not 1 <= len(self.names) <= len(LEVELS):
+            problem = f"'{self}' is no address of a project, a family or an experiment"
+            raise AddressError(problem, next_step="write Project, Project/Family or Project/Family/Experiment")
+        _check_names(self.names)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `project`, `project/family` or `project/family/experiment`."""
+        return cls(tuple(text.split("/")))
+
+    @classmethod
+    def of(cls, experiment: ExperimentAddress) -> Self:
+        """Return the address of an experiment as one of the hierarchy."""
+        return cls((experiment.project, experiment.family, experiment.experiment))
+
+    @property
+    def level(self) -> str:
+        """One of `LEVELS`."""
+        return LEVELS[len(self.names) - 1]
+
+    @property
+    def lineage(self) -> tuple[Self, ...]:
+        """The addresses from the project down to this one, which is the last."""
+        return tuple(type(self)(self.names[:length]) for length in range(1, len(self.names) + 1))
+
+    def is_below(self, other: EntryAddress) -> bool:
+        """Tell whether this stands in another one, at whatever depth."""
+        return len(self.names) > len(other.names) and self.names[: len(other.names)] == other.names
+
+    def __str__(self) -> str:
+        """Return the names with slashes between them."""
+        return "/".join(self.names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kladml.errors import AddressError
-from kladml.interfaces.backend import Backend
+from kladml.interfaces.hierarchy import Hierarchy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from kladml.interfaces.address import ExperimentAddress, RunAddress
+    from kladml.interfaces.catalog_entries import CatalogRun
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogRun:
-    """A run as the catalog remembers it.
-
-    Attributes:
-        address: Where the run stands.
-        run_id: The tracker's identifier of the run.
-        status: One of `kladml.interfaces.RUN_STATUSES`.
-        started_at: When it was registered, with time zone.
-        ended_at: When it ended, with time zone, or None while it runs.
-        metrics: Final metrics.
-        backends: Selected backend of each kind, such as `{"storage": "local"}`.
-    """
-
-    address: RunAddress
-    run_id: str
-    status: str
-    started_at: datetime
-    ended_at: datetime | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    backends: dict[str, str] = field(default_factory=dict)
-
-
-class CatalogInterface(Backend):
+class CatalogInterface(Hierarchy):
     """Numbers the runs of each experiment and remembers how they ended.
 
     A complete catalog, and the hook that offers it under a name:
@@ -78,7 +54,7 @@ class CatalogInterface(Backend):
         return MemoryCatalog
     ```
 
-    Capabilities: `resume` (`resume_run`).
+    Capabilities: `resume` (`resume_run`), `organise` (the methods of `Hierarchy` that change something).
     """
 
     @abstractmethod

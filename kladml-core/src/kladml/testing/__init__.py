@@ -40,7 +40,8 @@ __all__ = [
 ]
 
 _MODULES = {name: f"{__name__}.{name.removesuffix('Contract').lower()}" for name in __all__}
-_WITH_ASSERTS = (*_MODULES.values(), f"{__name__}.storage_keys", f"{__name__}.tracker_resume")
+_PARTS = ("catalog_entries", "storage_keys", "tracker_resume")
+_WITH_ASSERTS = (*_MODULES.values(), *(f"{__name__}.{part}" for part in _PARTS))
 
 
 def __getattr__(name: str) -> Any:

@@ -4,58 +4,28 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import pytest
 
 from kladml.errors import AddressError, CapabilityError
 from kladml.interfaces import RUN_STATUSES, ExperimentAddress, RunAddress
-from kladml.testing.backend import BackendContract
+from kladml.testing.catalog_entries import CatalogEntriesContract, Reopen
 
 if TYPE_CHECKING:
     from kladml.interfaces import CatalogInterface
 
-Reopen = Callable[[], "CatalogInterface"]
-"""Opens the same catalog once more, as another process would."""
-
 _END_STATUSES = [status for status in RUN_STATUSES if status != "RUNNING"]
 
 
-class CatalogContract(BackendContract):
+class CatalogContract(CatalogEntriesContract):
     """The rules for a catalog. A subclass defines the fixture `catalog`.
 
     The catalog may already have runs: each case keeps to experiments of its own. Overriding the fixture
     `reopen` tests as well that runs outlive the object and that two objects share one numbering.
     """
-
-    kind: ClassVar[str] = "catalog"
-    optional: ClassVar[Mapping[str, tuple[str, ...]]] = {"resume": ("resume_run",)}
-
-    @pytest.fixture
-    def catalog(self) -> CatalogInterface:
-        """The catalog under test: a new object for each case."""
-        raise NotImplementedError(self._missing("catalog"))
-
-    @pytest.fixture
-    def backend(self, catalog: CatalogInterface) -> CatalogInterface:
-        """The catalog, for the rules of all kinds."""
-        return catalog
-
-    @pytest.fixture
-    def reopen(self, catalog: CatalogInterface) -> Reopen | None:
-        """A function that opens what `catalog` has open a second time, or None where that is impossible."""
-        del catalog
-        return None
-
-    @pytest.fixture
-    def reopened(self, reopen: Reopen | None) -> Reopen:
-        """The function `reopen`, where there is one."""
-        if reopen is None:
-            pytest.skip("override the fixture 'reopen' to prove that runs outlive the object")
-        return reopen
 
     @pytest.fixture
     def resuming(self, catalog: CatalogInterface) -> CatalogInterface:

@@ -10,30 +10,26 @@ import copy
 import json
 import os
 import tempfile
-import threading
 import uuid
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kladml.errors import AddressError, ObjectNotFoundError, PublisherError, StorageError, TrackerError
+from kladml.errors import ObjectNotFoundError, PublisherError, StorageError, TrackerError
 from kladml.interfaces import (
-    CatalogInterface,
-    CatalogRun,
     ConfigEntry,
     ConfigInterface,
     PublisherInterface,
-    RunAddress,
     StorageInterface,
     TrackedRun,
     TrackerInterface,
 )
+from kladml.testing.memory_catalog import MemoryCatalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kladml.interfaces import ExperimentAddress
+__all__ = ["MemoryCatalog", "MemoryConfig", "MemoryPublisher", "MemoryRun", "MemoryStorage", "MemoryTracker"]
 
 _OWNER = "kladml.testing.fakes"
 
@@ -260,58 +256,3 @@ class MemoryPublisher(PublisherInterface):
             problem = f"a message on '{channel}' cannot be written as JSON: {error}"
             raise PublisherError(problem, owner=_OWNER, next_step="send text, numbers, lists and mappings") from error
         self.messages.append((channel, kept))
-
-
-class MemoryCatalog(CatalogInterface):
-    """Keeps runs in a list.
-
-    Attributes:
-        runs: All runs, in the order in which they started.
-    """
-
-    capabilities: ClassVar[frozenset[str]] = frozenset({"resume"})
-
-    def __init__(self) -> None:
-        self.runs: list[CatalogRun] = []
-        self._lock = threading.Lock()
-
-    def add_run(self, experiment: ExperimentAddress, run_id: str, backends: Mapping[str, str]) -> RunAddress:
-        """Register a run under the next number of its experiment."""
-        with self._lock:
-            taken = (int(run.address.label) for run in self.runs if run.address.experiment == experiment)
-            number = 1 + max(taken, default=0)
-            address = RunAddress(experiment, str(number))
-            self.runs.append(CatalogRun(address, run_id, "RUNNING", datetime.now(UTC), backends=dict(backends)))
-        return address
-
-    def end_run(self, address: RunAddress, status: str, metrics: Mapping[str, float]) -> None:
-        """Note the end of a run."""
-        with self._lock:
-            index = self._index_of(address)
-            if index is not None:
-                ended = replace(self.runs[index], status=status, ended_at=datetime.now(UTC), metrics=dict(metrics))
-                self.runs[index] = ended
-                return
-        problem = f"there is no run '{address}'"
-        raise AddressError(problem, owner=_OWNER, next_step="use what add_run returned")
-
-    def resume_run(self, address: RunAddress, run_id: str, backends: Mapping[str, str]) -> None:
-        """Note that a run goes on, or register it under its address."""
-        with self._lock:
-            index = self._index_of(address)
-            if index is None and not (address.label.isdecimal() and str(int(address.label)) == address.label != "0"):
-                problem = f"'{address}' has no number, which this catalog gives"
-                raise AddressError(problem, owner=_OWNER, next_step="use an address that add_run returned")
-            started_at = datetime.now(UTC) if index is None else self.runs[index].started_at
-            run = CatalogRun(address, run_id, "RUNNING", started_at, backends=dict(backends))
-            if index is None:
-                self.runs.append(run)
-            else:
-                self.runs[index] = run
-
-    def _index_of(self, address: RunAddress) -> int | None:
-        return next((index for index, run in enumerate(self.runs) if run.address == address), None)
-
-    def list_runs(self, experiment: ExperimentAddress | None = None) -> list[CatalogRun]:
-        """List the runs of an experiment, or all."""
-        return [run for run in list(self.runs) if experiment in (None, run.address.experiment)]
