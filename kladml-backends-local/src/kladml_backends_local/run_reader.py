@@ -18,7 +18,7 @@ from kladml_backends_local.settings import OWNER
 from kladml_backends_local.stored_numbers import restored_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 _BUSY_SECONDS = 20
 
@@ -36,6 +36,15 @@ SELECT run_uuid, key, value FROM tags WHERE run_uuid IN (SELECT value FROM json_
 _METRICS = """
 SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE run_uuid IN (SELECT value FROM json_each(?))
 ORDER BY rowid
+"""
+# SQLite would look at every row for DISTINCT; this leaps from one key to the next.
+_KEYS = """
+WITH RECURSIVE found(key) AS (
+    SELECT min(key) FROM {table}
+    UNION ALL
+    SELECT (SELECT min(key) FROM {table} WHERE key > found.key) FROM found WHERE found.key IS NOT NULL
+)
+SELECT key FROM found WHERE key IS NOT NULL
 """
 
 
@@ -76,6 +85,47 @@ class RunReader:
                 (step, restored_number(value, is_nan))
                 for step, value, is_nan in connection.execute(query, (run_id, key))
             ]
+
+    def points(self, run_id: str) -> list[tuple[str, float, int, int]]:
+        """Read all values of all metrics as (key, value, time, step), in the order of recording.
+
+        Raises:
+            TrackerError: The database cannot be read.
+        """
+        if not self._is_made():
+            return []
+        query = "SELECT key, value, is_nan, timestamp, step FROM metrics WHERE run_uuid = ? ORDER BY rowid"
+        with self._open(f"the metrics of run '{run_id}' cannot be read") as connection:
+            return [
+                (key, restored_number(value, is_nan), milliseconds, step)
+                for key, value, is_nan, milliseconds, step in connection.execute(query, (run_id,))
+            ]
+
+    def texts(self, table: str, names: Collection[str], *, also_ends: bool = False) -> dict[str, dict[str, str]]:
+        """Read parameters or tags of all runs, by the identifiers of the runs.
+
+        Args:
+            table: `params` or `tags`.
+            names: Which of them.
+            also_ends: Whether a name also stands for those that end in a dot and it.
+
+        Raises:
+            TrackerError: The database cannot be read.
+        """
+        if not self._is_made():
+            return {}
+        # The keys are looked through once, and not those of each run: the index begins with them.
+        with self._open(f"the {table} of the runs cannot be read") as connection:
+            keys = [
+                key
+                for (key,) in connection.execute(_KEYS.format(table=table))
+                if key in names or (also_ends and any(key.endswith(f".{name}") for name in names))
+            ]
+            query = f"SELECT run_uuid, key, value FROM {table} WHERE key IN (SELECT value FROM json_each(?))"  # noqa: S608
+            found: dict[str, dict[str, str]] = {}
+            for run_id, key, value in connection.execute(query, (json.dumps(keys),)):
+                found.setdefault(run_id, {})[key] = value
+            return found
 
     def artifact_folder(self, run_id: str) -> Path:
         """Return the folder of a run's files, which may be absent.

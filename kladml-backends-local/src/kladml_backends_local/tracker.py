@@ -21,6 +21,8 @@ from kladml_backends_local.run_reader import RunReader
 from kladml_backends_local.settings import OWNER, LocalTrackerSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from kladml.interfaces import BackendContext, TrackedRun
     from kladml.spool.events import Sink
     from kladml.spool.recording import Recording
@@ -48,7 +50,7 @@ class LocalTracker(SpooledTracker):
     """
 
     settings_class: ClassVar[type[LocalTrackerSettings]] = LocalTrackerSettings
-    capabilities: ClassVar[frozenset[str]] = frozenset({"artifacts", "read", "resume", "sync"})
+    capabilities: ClassVar[frozenset[str]] = frozenset({"artifacts", "points", "read", "resume", "search", "sync"})
     owner: ClassVar[str] = OWNER
     patience = 30.0
     backpressure = True
@@ -138,6 +140,21 @@ class LocalTracker(SpooledTracker):
         """Read all values of a metric back as (step, value), in the order of recording."""
         self._deliver_all()
         return self._reader.history(run_id, key)
+
+    def metric_points(self, run_id: str) -> list[tuple[str, float, int, int]]:
+        """Read all values of all metrics back as (key, value, time in milliseconds, step), in the order of recording."""
+        self._deliver_all()
+        return self._reader.points(run_id)
+
+    def param_values(self, names: Collection[str]) -> dict[str, dict[str, str]]:
+        """Read parameters of all runs at once, by the identifiers of the runs."""
+        self._deliver_all()
+        return self._reader.texts("params", names, also_ends=True)
+
+    def tag_values(self, names: Collection[str]) -> dict[str, dict[str, str]]:
+        """Read tags of all runs at once, by the identifiers of the runs."""
+        self._deliver_all()
+        return self._reader.texts("tags", names)
 
     def search_runs(
         self,

@@ -112,8 +112,11 @@ class Configuration:
         ]
         return [*of_run, *backends.values(), *not_selected]
 
-    def open_catalog(self) -> CatalogInterface:
+    def open_catalog(self, *, checked: bool = True) -> CatalogInterface:
         """Return the selected catalog, which the caller closes.
+
+        Args:
+            checked: Whether to prove first that it can be written to, which only reading does not need.
 
         Raises:
             CatalogError: None is selected, or it cannot be used.
@@ -124,7 +127,8 @@ class Configuration:
             problem = "no catalog is selected, and only a catalog remembers runs"
             raise CatalogError(problem, next_step="set catalog.use, such as with --catalog sql")
         catalog: CatalogInterface = selected[0].backend
-        catalog.check()
+        if checked:
+            catalog.check()
         return catalog
 
     def open_tracker(self, name: str) -> TrackerInterface:
@@ -134,9 +138,17 @@ class Configuration:
             PluginError: It cannot be used.
             ConfigError: Its settings do not fit.
         """
-        selector = BackendSelector(self.resolved, self.registry, self.workspace)
-        tracker: TrackerInterface = selector.select("tracker", name)[0].backend
+        tracker: TrackerInterface = self.select("tracker", name)
         return tracker
+
+    def select(self, kind: str, name: str) -> Any:
+        """Return a backend by its name, selected or not, which the caller closes.
+
+        Raises:
+            PluginError: It cannot be used.
+            ConfigError: Its settings do not fit.
+        """
+        return BackendSelector(self.resolved, self.registry, self.workspace).select(kind, name)[0].backend
 
     def _settings(self, entry: PluginEntry, backend_class: type[Backend]) -> Iterator[ConfigEntry]:
         given = {row.key: row for row in self.resolved.settings(entry.kind, entry.name)}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from kladml.errors import KladMLError, TrainingStopped
 from kladml_cli.statuses import INTERRUPTED, TERMINATED, USER_SIGNAL
+
+if TYPE_CHECKING:
+    from kladml.plugins import RunInfo
 
 
 class RunFailed(Exception):  # noqa: N818 - the outcome of a run; the error is inside
@@ -17,12 +21,18 @@ class RunFailed(Exception):  # noqa: N818 - the outcome of a run; the error is i
     Args:
         error: The error.
         outcome: What became of the run, as a clause; empty if it had not begun, None if others tell it.
+        run: The run, or None if it had not begun.
+        status: How it is marked, or None.
     """
 
-    def __init__(self, error: BaseException, outcome: str | None) -> None:
+    def __init__(
+        self, error: BaseException, outcome: str | None, *, run: RunInfo | None = None, status: str | None = None
+    ) -> None:
         super().__init__(error, outcome)
         self.error = error
         self.outcome = outcome
+        self.run = run
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)

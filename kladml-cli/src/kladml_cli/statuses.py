@@ -19,6 +19,7 @@ EXIT_STATUSES = {
     6: "data or model",
     7: "training",
     8: "stopped by a hook",
+    9: "runs differ",
     INTERRUPTED: "Ctrl-C",
     USER_SIGNAL: "SIGUSR1",
     CLOSED_PIPE: "output closed",

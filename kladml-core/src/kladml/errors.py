@@ -78,6 +78,16 @@ class NotEmptyError(WorkspaceError):
     """A project, a family or an experiment is not deleted, because something is inside."""
 
 
+class QueryError(WorkspaceError):
+    """A condition on runs, or what to sort them by, cannot be read."""
+
+
+class DifferenceError(KladMLError):
+    """Runs differ where the caller asked that they do not."""
+
+    exit_code = 9
+
+
 class PluginError(KladMLError):
     """A plugin that was selected cannot be used."""
 

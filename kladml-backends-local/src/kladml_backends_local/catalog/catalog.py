@@ -3,43 +3,26 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Self
-
-from sqlalchemy import delete, select, update
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from kladml.errors import AddressError, CatalogError
-from kladml.interfaces import RUN_STATUSES, CatalogInterface, CatalogRun, ExperimentAddress, RunAddress
+from kladml.interfaces import RUN_STATUSES, CatalogInterface, RunAddress
 from kladml.interfaces.refusals import checked_description
-from kladml_backends_local.catalog import entries
-from kladml_backends_local.catalog.database import Database
-from kladml_backends_local.catalog.engine import read_url, sqlite_url
-from kladml_backends_local.catalog.rows import EXPERIMENTS, RUNS, add_run, is_experiment, is_run, resume_run
-from kladml_backends_local.catalog.tables import experiments, families, projects, runs
+from kladml_backends_local.catalog.quick_reading import QuickReader
 from kladml_backends_local.settings import OWNER, SqlCatalogSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from sqlalchemy import URL, ColumnElement
+    from sqlalchemy import URL
     from sqlalchemy.engine import Connection
 
-    from kladml.interfaces import BackendContext, CatalogEntry, EntryAddress, Removal
+    from kladml.interfaces import BackendContext, CatalogEntry, CatalogRun, EntryAddress, ExperimentAddress, Removal
+    from kladml_backends_local.catalog.database import Database
 
 DATABASE_NAME = "catalog.db"
-
-_COLUMNS = (
-    experiments.c.id,
-    projects.c.name,
-    families.c.name,
-    experiments.c.name,
-    runs.c.number,
-    runs.c.run_id,
-    runs.c.status,
-    runs.c.started_at,
-    runs.c.ended_at,
-    runs.c.metrics,
-    runs.c.backends,
-)
 
 
 class SqlCatalog(CatalogInterface):
@@ -48,7 +31,7 @@ class SqlCatalog(CatalogInterface):
     The tables are made, or brought to the current version, at the first use.
 
     Args:
-        url: SQLAlchemy URL of the database; the SQLite file `.kladml/catalog.db` in the workspace of the
+        url: SQLAlchemy URL of the database, or the path of an SQLite file; `.kladml/catalog.db` in the workspace of the
             current folder by default, which is made a workspace if it is none.
         password: Password of the database, where the URL has none.
 
@@ -59,25 +42,42 @@ class SqlCatalog(CatalogInterface):
     settings_class: ClassVar[type[SqlCatalogSettings]] = SqlCatalogSettings
     capabilities: ClassVar[frozenset[str]] = frozenset({"organise", "resume"})
 
-    def __init__(self, url: str | URL | None = None, password: str | None = None) -> None:
+    def __init__(self, url: str | URL | Path | None = None, password: str | None = None) -> None:
         if url is None:
             from kladml.workspace import Workspace
 
-            url = sqlite_url(Workspace.ensure().state / DATABASE_NAME)
-        self._database = Database(read_url(url, password))
+            url = Workspace.ensure().state / DATABASE_NAME
+        self._quick: QuickReader | None = None
+        if isinstance(url, Path):
+            self._file = url.absolute()
+            self._quick = QuickReader(self._file)
+        else:
+            from kladml_backends_local.catalog.engine import read_url
+
+            self._url = read_url(url, password)
 
     @classmethod
     def from_settings(cls, settings: SqlCatalogSettings, context: BackendContext) -> Self:
         """Build the catalog; the path of an SQLite file is relative to the workspace."""
         if settings.url is not None:
+            from kladml_backends_local.catalog.engine import read_url
+
             return cls(read_url(settings.url, settings.password, context.workspace))
         from kladml.workspace import Workspace
 
-        return cls(sqlite_url(Workspace(context.workspace).state / DATABASE_NAME))
+        return cls(Workspace(context.workspace).state / DATABASE_NAME)
+
+    @cached_property
+    def _database(self) -> Database:
+        """The database. SQLAlchemy is imported here at the earliest: quick reading does without."""
+        from kladml_backends_local.catalog.database import Database
+        from kladml_backends_local.catalog.engine import sqlite_url
+
+        return Database(self._url if self._quick is None else sqlite_url(self._file))
 
     def __repr__(self) -> str:
         """Show the database, without user and password."""
-        return f"SqlCatalog({str(self._database)!r})"
+        return f"SqlCatalog({self._name!r})"
 
     def check(self) -> None:
         """Open the database, bring its tables to the current version, and prove that it can be written to.
@@ -85,12 +85,15 @@ class SqlCatalog(CatalogInterface):
         Raises:
             CatalogError: It cannot, or a newer distribution made its tables.
         """
+        from kladml_backends_local.catalog.run_rows import change_nothing
+
         with self._database.transaction("cannot be used", write=True) as connection:
-            connection.execute(update(projects).where(projects.c.id == -1).values(name=projects.c.name))
+            change_nothing(connection)
 
     def close(self) -> None:
         """Close every connection; a later use opens them again."""
-        self._database.close()
+        if "_database" in vars(self):
+            self._database.close()
 
     def add_run(self, experiment: ExperimentAddress, run_id: str, backends: Mapping[str, str]) -> RunAddress:
         """Register a run that starts now; project, family and experiment are made where they are new.
@@ -98,6 +101,8 @@ class SqlCatalog(CatalogInterface):
         Raises:
             CatalogError: The database refuses.
         """
+        from kladml_backends_local.catalog.rows import add_run
+
         number = self._database.change(
             f"cannot register a run of '{experiment}'",
             lambda connection: add_run(connection, experiment, run_id, backends),
@@ -111,6 +116,8 @@ class SqlCatalog(CatalogInterface):
             AddressError: The run is not known, and its label is no number that a catalog gives.
             CatalogError: The database refuses.
         """
+        from kladml_backends_local.catalog.rows import resume_run
+
         known = self._database.change(
             f"cannot note that '{address}' goes on",
             lambda connection: resume_run(connection, address, run_id, backends),
@@ -128,17 +135,22 @@ class SqlCatalog(CatalogInterface):
         if status not in RUN_STATUSES:
             problem = f"'{status}' is no status of a run"
             raise CatalogError(problem, owner=OWNER, next_step=f"use one of {', '.join(RUN_STATUSES)}")
+        from kladml_backends_local.catalog.run_rows import end_run
+
         ended = {"status": status, "metrics": metrics, "ended_at": datetime.now(UTC)}
-        found = select(runs.c.id).select_from(RUNS).where(is_run(address))
         with self._database.transaction(f"cannot note the end of '{address}'", write=True) as connection:
-            row_id = connection.scalar(found)
-            if row_id is None:
+            if not end_run(connection, address, ended):
                 raise self._no_run(address)
-            connection.execute(update(runs).where(runs.c.id == row_id).values(ended))
 
     def list_runs(self, experiment: ExperimentAddress | None = None) -> list[CatalogRun]:
         """List the runs of an experiment, or all, in the order in which they started."""
-        return self._runs([] if experiment is None else [is_experiment(experiment)])
+        found = None if self._quick is None else self._quick.runs(experiment)
+        if found is not None:
+            return found
+        from kladml_backends_local.catalog.run_rows import runs_of
+
+        with self._database.transaction("cannot list its runs") as connection:
+            return runs_of(connection, experiment)
 
     def get_run(self, address: RunAddress) -> CatalogRun:
         """Return one run.
@@ -146,16 +158,31 @@ class SqlCatalog(CatalogInterface):
         Raises:
             AddressError: There is no such run.
         """
-        found = self._runs([is_run(address)])
-        if not found:
+        quickly = None if self._quick is None else self._quick.runs(address.experiment, address.label)
+        found = quickly[0] if quickly else None
+        if quickly is None:
+            from kladml_backends_local.catalog.run_rows import find_run
+
+            with self._database.transaction("cannot list its runs") as connection:
+                found = find_run(connection, address)
+        if found is None:
             raise self._no_run(address)
-        return found[0]
+        return found
+
+    def newest_runs(self, limit: int, experiment: ExperimentAddress | None = None) -> tuple[list[CatalogRun], int]:
+        """Return the newest runs of an experiment, or of all, the newest first, and how many there are in all."""
+        found = None if self._quick is None else self._quick.newest(limit, experiment)
+        return super().newest_runs(limit, experiment) if found is None else found
 
     def list_experiments(self) -> list[ExperimentAddress]:
         """List the experiments, sorted."""
-        names = select(projects.c.name, families.c.name, experiments.c.name).select_from(EXPERIMENTS)
+        found = None if self._quick is None else self._quick.experiments()
+        if found is not None:
+            return found
+        from kladml_backends_local.catalog.run_rows import find_experiments
+
         with self._database.transaction("cannot list its experiments") as connection:
-            return sorted(ExperimentAddress(*row) for row in connection.execute(names))
+            return find_experiments(connection)
 
     def list_entries(self, level: str, below: EntryAddress | None = None) -> list[CatalogEntry]:
         """List the projects, families or experiments, also those without runs, sorted.
@@ -164,6 +191,8 @@ class SqlCatalog(CatalogInterface):
             AddressError: `below` names nothing.
             CatalogError: The database refuses.
         """
+        from kladml_backends_local.catalog import entries
+
         with self._database.transaction("cannot list its entries") as connection:
             if below is not None:
                 entries.row_id(connection, below)
@@ -176,6 +205,8 @@ class SqlCatalog(CatalogInterface):
             AddressError: There is none.
             CatalogError: The database refuses.
         """
+        from kladml_backends_local.catalog import entries
+
         with self._database.transaction(f"cannot show '{address}'") as connection:
             return entries.get(connection, address)
 
@@ -186,6 +217,8 @@ class SqlCatalog(CatalogInterface):
             AddressError: It is there already.
             CatalogError: The description does not fit, or the database refuses.
         """
+        from kladml_backends_local.catalog import entries
+
         checked_description(description, OWNER)
 
         def work(connection: Connection) -> CatalogEntry:
@@ -201,6 +234,8 @@ class SqlCatalog(CatalogInterface):
             AddressError: There is none of this address.
             CatalogError: The description does not fit, or the database refuses.
         """
+        from kladml_backends_local.catalog import entries
+
         checked_description(description, OWNER)
         with self._database.transaction(f"cannot describe '{address}'", write=True) as connection:
             entries.describe(connection, address, description)
@@ -214,6 +249,8 @@ class SqlCatalog(CatalogInterface):
             NotEmptyError: Something is inside, and the call is neither recursive nor dry.
             CatalogError: The database refuses.
         """
+        from kladml_backends_local.catalog import entries
+
         failure = f"cannot delete '{address}'"
         if dry_run:
             with self._database.transaction(failure) as connection:
@@ -229,35 +266,19 @@ class SqlCatalog(CatalogInterface):
             AddressError: There is no such run.
             CatalogError: The database refuses.
         """
-        found = select(runs.c.id).select_from(RUNS).where(is_run(address))
+        from kladml_backends_local.catalog.run_rows import remove_run
+
         with self._database.transaction(f"cannot delete '{address}'", write=True) as connection:
-            row_id = connection.scalar(found)
-            if row_id is None:
+            run = remove_run(connection, address)
+            if run is None:
                 raise self._no_run(address)
-            (run,) = _read_runs(connection, [runs.c.id == row_id])
-            connection.execute(delete(runs).where(runs.c.id == row_id))
         return run
 
-    def _runs(self, conditions: Sequence[ColumnElement[bool]]) -> list[CatalogRun]:
-        with self._database.transaction("cannot list its runs") as connection:
-            return _read_runs(connection, conditions)
+    @property
+    def _name(self) -> str:
+        """The database as errors and logs name it."""
+        return str(self._database if self._quick is None else self._file)
 
     def _no_run(self, address: RunAddress) -> AddressError:
-        problem = f"there is no run '{address}' in the catalog {self._database}"
+        problem = f"there is no run '{address}' in the catalog {self._name}"
         return AddressError(problem, owner=OWNER, next_step="kladml runs list shows those there are")
-
-
-def _read_runs(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> list[CatalogRun]:
-    query = select(*_COLUMNS).select_from(RUNS).where(*conditions).order_by(runs.c.id)
-    addresses: dict[int, ExperimentAddress] = {}
-    return [_catalog_run(row, addresses) for row in connection.execute(query)]
-
-
-def _catalog_run(row: Sequence[Any], addresses: dict[int, ExperimentAddress]) -> CatalogRun:
-    experiment_id, project, family, name, number, *rest = row
-    if experiment_id not in addresses:
-        addresses[experiment_id] = ExperimentAddress(project, family, name)
-    run_id, status, started_at, ended_at, metrics, backends = rest
-    return CatalogRun(
-        RunAddress(addresses[experiment_id], str(number)), run_id, status, started_at, ended_at, metrics, backends
-    )

@@ -14,16 +14,11 @@ import kladml
 from kladml.errors import CatalogError
 from kladml_backends_local.catalog.backup import back_up
 from kladml_backends_local.catalog.engine import for_writing, shown
+from kladml_backends_local.catalog.version import HEAD, VERSION_TABLE
 from kladml_backends_local.settings import OWNER
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
-
-VERSION_TABLE = "kladml_catalog_version"
-"""Where Alembic keeps the revision; the name leaves room for other users of Alembic in the same database."""
-
-HEAD = "0002"
-"""The revision of `tables.py`: the newest migration."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _ATTEMPTS = 20

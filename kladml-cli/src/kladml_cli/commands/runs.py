@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 import click
 
+from kladml_cli.commands.runs_show import show
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
-from kladml_cli.settings_options import (
-    configuration_options,
-    entries_of,
-    json_option,
-    setting_option,
-    workspace_option,
-)
+from kladml_cli.run_place import workspace_of_runs_options
+from kladml_cli.settings_options import json_option
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from kladml.interfaces import CatalogRun
+    from kladml.history.conditions import Condition, Quantity
+    from kladml.history.listing import Listing
+    from kladml.interfaces import CatalogRun, ExperimentAddress
+    from kladml_cli.run_place import RunPlace
 
 EPILOG = """\
 Examples:
@@ -27,85 +25,98 @@ Examples:
 \b
   kladml runs list
   kladml runs list --experiment digits --limit 5
-  kladml runs list --json
-"""
+  kladml runs list --where 'val_acc > 0.9 and params.lr < 0.01'
+  kladml runs list --sort -val_acc --json
+  kladml runs list --tree
 
-_STYLES: dict[str, dict[str, Any]] = {
-    "FINISHED": {},
-    "RUNNING": {"fg": "cyan"},
-    "FAILED": {"fg": "red"},
-    "KILLED": {"fg": "yellow"},
-}
-_SHOWN_METRICS = 1
+A condition compares metrics, params.NAME, tags.NAME, status, number, seconds,
+started_at and the like by == != < <= > >=, joined with and, or, not. The end
+of a parameter's name is enough: params.lr is params.training.optimizer.lr.
+"""
 
 
 @click.group(cls=CommandGroup)
 def runs() -> None:
-    """Look at the runs of the workspace."""
+    """List, show, copy and delete the runs of the workspace.
+
+    A RUN is project/family/experiment@3, digits@3, @3, @-1 (the newest) or @best.
+    """
 
 
 @runs.command(name="list", epilog=EPILOG)
-@click.option("--experiment", metavar="ADDRESS", help="Only runs of this experiment, or project/family/experiment.")
+@click.option("--tree", is_flag=True, help="Show them below their projects, families and experiments.")
+@click.option("--where", metavar="CONDITION", help="Only runs of which this is true.")
+@click.option("--sort", metavar="[-]NAME", help="Smallest first, or with - largest; by default the newest first.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="At most N.")
-@setting_option("--catalog", key="catalog.use", metavar="NAME", help="The catalog that numbers the runs.")
-@configuration_options
-@workspace_option
 @json_option
+@workspace_of_runs_options
 @global_options()
-@click.pass_context
-def list_runs(
-    context: click.Context,
-    *,
-    experiment: str | None,
-    limit: int,
-    config_source: str | None,
-    profile: str | None,
-    workspace: Path | None,
-    as_json: bool,
-) -> None:
+def list_runs(*, place: RunPlace, tree: bool, where: str | None, sort: str | None, limit: int, as_json: bool) -> None:
     """List runs, the newest first."""
-    from kladml.interfaces import ExperimentAddress
-    from kladml.workspace import Workspace
-    from kladml_cli.configuration import Configuration
-    from kladml_cli.terminal import print_json, print_table
+    from kladml.history.conditions import Condition, Facts
+    from kladml.history.listing import Listing
+    from kladml.history.listing import list_runs as choose
+    from kladml.history.listing import parse_order
+    from kladml.history.parameters import RunTexts
+    from kladml_cli.terminal import print_json
 
-    of_experiment = ExperimentAddress.parse(experiment) if experiment is not None else None
-    place = Workspace.find(workspace)
-    loaded = Configuration(place, source=config_source, profile=profile, overrides=entries_of(context))
-    with loaded.open_catalog() as catalog:
-        found = catalog.list_runs(of_experiment)
-    newest = found[::-1][:limit]
+    condition = None if where is None else Condition(where)
+    order = None if sort is None else parse_order(sort)
+    with place.open() as opened:
+        of_experiment = None if place.experiment is None else opened.references.find_experiment(place.experiment)
+        if condition is None and order is None:
+            newest, count = opened.catalog.newest_runs(limit, of_experiment)
+            listing = Listing([Facts(run) for run in newest], count - len(newest))
+            found = newest
+        else:
+            found = opened.catalog.list_runs(of_experiment)
+            asked_for = [*([] if condition is None else condition.quantities), *([] if order is None else order[:1])]
+            needs_texts = any(one.section in ("params", "tags") for one in asked_for)
+            texts = RunTexts(opened.runs, opened.searching_tracker() if needs_texts else None)
+            listing = choose(found, texts, where=condition, order=order, limit=limit)
     if as_json:
-        print_json([_as_dict(run) for run in newest])
+        print_json([as_dict(run) for run in listing.runs])
         return
-    header = ("RUN", "STATUS", "STARTED", "TOOK", "METRICS")
-    if newest:
-        print_table(header, [_row(run) for run in newest], [_STYLES.get(run.status, {}) for run in newest])
-    else:
-        of_what = f"no runs of {of_experiment}" if of_experiment is not None else "no runs yet"
+    if not listing.runs:
+        _say_none(found, of_experiment, condition)
+        return
+    names = [*([] if order is None else order[:1]), *([] if condition is None else condition.quantities)]
+    (_print_tree if tree else _print_table)(listing, [one for one in dict.fromkeys(names) if one.section])
+    if listing.left_out:
+        click.echo(f"{listing.left_out} {'more' if sort else 'older ones'} are left out; see --limit", err=True)
+
+
+def _say_none(found: list[CatalogRun], experiment: ExperimentAddress | None, condition: Condition | None) -> None:
+    if not found or condition is None:
+        of_what = "no runs yet" if experiment is None else f"no runs of {experiment}"
         click.echo(f"{of_what}; 'kladml train' makes one", err=True)
-    if len(found) > limit:
-        click.echo(f"{len(found) - limit} older ones are left out; see --limit", err=True)
+        return
+    click.echo(f"none of {len(found)} runs meets the condition", err=True)
+    known = {name for run in found for name in run.metrics}
+    for name in sorted(condition.metrics - known):
+        close = get_close_matches(name, known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        click.echo(f"no run has a metric '{name}'{hint}", err=True)
 
 
-def _row(run: CatalogRun) -> tuple[str, str, str, str, str]:
-    from kladml_backends_console.wording import clock, number
+def _print_table(listing: Listing, names: list[Quantity]) -> None:
+    from kladml_cli.run_rows import HEADER, STYLES, rows_of
+    from kladml_cli.terminal import print_table
 
-    started = run.started_at.astimezone()
-    took = "" if run.ended_at is None else clock((run.ended_at - run.started_at).total_seconds())
-    telling = sorted(run.metrics, key=_how_telling)[:_SHOWN_METRICS]
-    metrics = "  ".join(f"{name} {number(run.metrics[name])}" for name in telling)
-    return str(run.address), run.status, f"{started:%Y-%m-%d %H:%M}", took, metrics
+    print_table(HEADER, rows_of(listing.facts, names), [STYLES.get(run.status, {}) for run in listing.runs])
 
 
-def _how_telling(metric: str) -> tuple[int, bool]:
-    """Return what sorts metrics: those of the stored model first, then of validation, losses last in each."""
-    prefixes = ("eval_", "val_")
-    rank = next((place for place, prefix in enumerate(prefixes) if metric.startswith(prefix)), len(prefixes))
-    return rank, "loss" in metric
+def _print_tree(listing: Listing, names: list[Quantity]) -> None:
+    from kladml_cli.run_rows import print_tree
+
+    print_tree(listing.facts, names)
 
 
-def _as_dict(run: CatalogRun) -> dict[str, object]:
+runs.add_command(show)
+
+
+def as_dict(run: CatalogRun) -> dict[str, object]:
+    """Return a run as the catalog has it, JSON-able."""
     return {
         "address": str(run.address),
         "run_id": run.run_id,

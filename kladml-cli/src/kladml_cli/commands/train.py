@@ -97,17 +97,19 @@ def train(
     from kladml.training.launching.supervised import accept_supervision
     from kladml.workspace import Workspace
     from kladml_cli.launching import is_started_by_launcher, needs_several, train_in_several
+    from kladml_cli.train_failure import failure_as_json
 
     supervisor = accept_supervision()
     machines = MachineOptions(num_machines, machine_rank, main_process_ip, main_process_port)
     if config_file is None and resume is not None and _is_config_file(resume):
         config_file, resume = Path(resume), LATEST
-    sources = _Sources(Workspace.find(workspace), config_file, config_source, profile, entries_of(context))
-    if not is_started_by_launcher():
-        configuration = sources.configuration(experiment)
-        if needs_several(configuration.resolved.run.training, machines):
-            context.exit(train_in_several(arguments_of(context), configuration, machines))
-    _run(sources, supervisor, experiment, resume, allow_world_change=allow_world_change, as_json=as_json)
+    with failure_as_json(wanted=as_json):
+        sources = _Sources(Workspace.find(workspace), config_file, config_source, profile, entries_of(context))
+        if not is_started_by_launcher():
+            configuration = sources.configuration(experiment)
+            if needs_several(configuration.resolved.run.training, machines):
+                context.exit(train_in_several(arguments_of(context), configuration, machines))
+        _run(sources, supervisor, experiment, resume, allow_world_change=allow_world_change, as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ def _run(
         with signals_end_the_run(supervisor):
             result = runner.run(experiment_name=experiment, resume=resume, allow_world_change=allow_world_change)
     except BaseException as error:
-        raise RunFailed(error, watch.outcome if supervisor is None and is_main else None) from error
+        outcome = watch.outcome if supervisor is None and is_main else None
+        raise RunFailed(error, outcome, run=watch.run, status=watch.status) from error
     if is_main:
         _show(result, watch, as_json=as_json)
 

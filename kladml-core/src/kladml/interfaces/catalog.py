@@ -105,6 +105,11 @@ class CatalogInterface(Hierarchy):
         problem = f"there is no run '{address}'"
         raise AddressError(problem, next_step="kladml runs list shows those there are")
 
+    def newest_runs(self, limit: int, experiment: ExperimentAddress | None = None) -> tuple[list[CatalogRun], int]:
+        """Return the newest runs of an experiment, or of all, the newest first, and how many there are in all."""
+        found = self.list_runs(experiment)
+        return found[::-1][:limit], len(found)
+
     def list_experiments(self) -> list[ExperimentAddress]:
         """List the experiments that have runs, sorted."""
         return sorted({run.address.experiment for run in self.list_runs()})

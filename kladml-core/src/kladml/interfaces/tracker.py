@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kladml.interfaces.backend import Backend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from kladml.interfaces.tracked_run import TrackedRun, UndeliveredRun
@@ -56,8 +56,8 @@ class TrackerInterface(Backend):
 
     An instance follows one run at a time: `start_run`, any number of records, `end_run`; then again.
 
-    Capabilities: `artifacts` (`log_artifact`), `read` (`get_run`, `metric_history`), `resume` (`resume_run`), `sync`
-    (`undelivered`, `sync`).
+    Capabilities: `artifacts` (`log_artifact`), `points` (`metric_points`), `read` (`get_run`, `metric_history`),
+    `resume` (`resume_run`), `search` (`param_values`, `tag_values`), `sync` (`undelivered`, `sync`).
     """
 
     @abstractmethod
@@ -142,6 +142,28 @@ class TrackerInterface(Backend):
         A metric that the run does not have has no values.
         """
         raise self._lacks("read", f"read '{key}' of run '{run_id}' back")
+
+    def param_values(self, names: Collection[str]) -> dict[str, dict[str, str]]:
+        """Read parameters of all runs at once. Capability `search`.
+
+        Args:
+            names: Their names; a name `lr` also stands for every name that ends in `.lr`.
+
+        Returns:
+            By identifier of the run, those of these parameters that it has.
+        """
+        raise self._lacks("search", f"read {', '.join(names)} of all runs")
+
+    def tag_values(self, names: Collection[str]) -> dict[str, dict[str, str]]:
+        """Read tags of all runs at once, by the identifiers of the runs. Capability `search`."""
+        raise self._lacks("search", f"read the tags {', '.join(names)} of all runs")
+
+    def metric_points(self, run_id: str) -> list[tuple[str, float, int, int]]:
+        """Read all values of all metrics back as (key, value, time, step). Capability `points`.
+
+        Times are milliseconds since the epoch of Unix. The values of one metric are in the order of recording.
+        """
+        raise self._lacks("points", f"read the metrics of run '{run_id}' back with their times")
 
     def undelivered(self) -> list[UndeliveredRun]:
         """Return the runs of which something waits on this machine for its server. Capability `sync`.

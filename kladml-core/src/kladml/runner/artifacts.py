@@ -10,7 +10,7 @@ from kladml.config import dump_yaml
 from kladml.errors import BackendError, ModelError, StorageError
 from kladml.files.whole import written_whole
 from kladml.log import get_logger
-from kladml.runner.record import CHECKPOINTS, CONFIG, RECORD
+from kladml.runner.record import CHECKPOINTS, CODE_DIFF, CONFIG, RECORD
 from kladml.training.checkpointing.format import MANIFEST, SavedCheckpoint, step_of
 from kladml.training.checkpointing.manifest import best_in, latest_in
 
@@ -36,6 +36,7 @@ class RunFiles:
     ```text
     run.json       what is known of the run
     config.yaml    its resolved configuration
+    code.diff      how its code differed from the Git revision, if it did
     checkpoints/   its checkpoints
     artifacts/     what is to be stored, until it is
     ```
@@ -74,6 +75,16 @@ class RunFiles:
             folder.mkdir(parents=True, exist_ok=True)
             with written_whole(folder / CONFIG) as temporary:
                 temporary.write_text(text, encoding="utf-8")
+
+    def write_code_diff(self, diff: bytes | None) -> None:
+        """Write how the code differs from its revision; None is not at all."""
+        for folder in (self.folder, self._outbox):
+            if diff is None:
+                (folder / CODE_DIFF).unlink(missing_ok=True)
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            with written_whole(folder / CODE_DIFF) as temporary:
+                temporary.write_bytes(diff)
 
     def write_record(self, record: RunRecord) -> None:
         """Write what is known of the run."""

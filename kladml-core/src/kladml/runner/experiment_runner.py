@@ -55,6 +55,8 @@ class ExperimentRunner:
         config_file: A YAML file of the run's own, over the source.
         profile: The profile to apply.
         overrides: Configuration entries over everything else.
+        code: Folder in which references to code and data are looked for first; that of `config_file` by default.
+        tags: What the trackers are told of the run besides what it was made from.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class ExperimentRunner:
         config_file: Path | None = None,
         profile: str | None = None,
         overrides: Iterable[ConfigEntry] = (),
+        code: Path | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self._config = config
         self._arguments = {"storage": storage, "tracker": tracker, "publisher": publisher, "catalog": catalog}
@@ -80,6 +84,8 @@ class ExperimentRunner:
         self._config_file = config_file
         self._profile = profile
         self._overrides = tuple(overrides)
+        self._code = code
+        self._tags = dict(tags or {})
 
     def run(
         self,
@@ -177,7 +183,7 @@ class ExperimentRunner:
         backends = self._select_backends(prepared.config, workspace)
         try:
             backends.check()
-            session = RunSession(prepared, backends, workspace=workspace, hooks=hooks, point=point, locks=locks)
+            session = RunSession(prepared, backends, workspace=workspace, hooks=hooks, point=point, locks=locks, tags=self._tags)
             try:
                 session.start()
                 context = session.context(allow_world_change=allow_world_change)
@@ -248,7 +254,9 @@ class ExperimentRunner:
 
     def _folders(self, workspace: Workspace, stored: StoredConfiguration | None) -> list[Path]:
         """Where relative references are looked for: beside the run's file, then in the workspace, then here."""
-        if self._config_file is not None:
+        if self._code is not None:
+            beside = [self._code]
+        elif self._config_file is not None:
             beside = [self._config_file.resolve().parent]
         else:
             beside = [Path(stored.code)] if stored is not None and stored.code is not None else []

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import kladml
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from kladml.config import ResolvedConfig
     from kladml.interfaces import ExperimentAddress, RunAddress
 
+DIRTY = "+dirty"
+"""What follows a revision where tracked files were changed."""
+
 _GIT_SECONDS = 5.0
+_MOST_DIFF_BYTES = 1 << 20
+_NEVER_SHOWN = ("**/.env*", "**/*.pem", "**/*.key", "**/*secret*", "**/*credential*", "**/id_rsa*", "**/id_ed25519*")
 
 
 def tags(
@@ -61,7 +67,33 @@ def code_version(folder: Path) -> str:
     revision = _git(folder, "rev-parse", "HEAD")
     if revision is None:
         return "unknown"
-    return f"{revision}+dirty" if _git(folder, "status", "--porcelain", "--untracked-files=no") else revision
+    return f"{revision}{DIRTY}" if _git(folder, "status", "--porcelain", "--untracked-files=no") else revision
+
+
+def code_diff(folder: Path) -> bytes | None:
+    """Return what was changed in the tracked files of a folder's repository, or None.
+
+    Files whose names say that they hold secrets are left out, and so is what is beyond a mebibyte. Files that Git does
+    not track are not looked at.
+    """
+    excluded = [f":(exclude,top,glob){pattern}" for pattern in _NEVER_SHOWN]
+    options = ("--no-color", "--no-ext-diff", "--no-textconv")
+    command = ["git", "-C", str(folder), "diff", *options, "HEAD", "--", ":/", *excluded]
+    try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:  # noqa: S603
+            assert process.stdout is not None  # noqa: S101 - it is a pipe
+            timer = threading.Timer(_GIT_SECONDS, process.kill)
+            timer.start()
+            try:
+                text = process.stdout.read(_MOST_DIFF_BYTES + 1)
+            finally:
+                timer.cancel()
+                process.kill()
+    except OSError:
+        return None
+    if len(text) > _MOST_DIFF_BYTES:
+        text = text[:_MOST_DIFF_BYTES] + b"\n... cut off here, after a mebibyte\n"
+    return text or None
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 RECORD = "run.json"
 CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"
+CODE_DIFF = "code.diff"
 
 
 @dataclass
@@ -36,6 +37,10 @@ class RunRecord:
         earlier_ids: What `run_id` was before, where a tracker had to start anew when the run was resumed.
         resumed: How often the run was resumed.
         code: Folder in which the references to its code and data were looked for first.
+        params: Its configuration as trackers record it, flat.
+        plugins: Selected backends and the configuration source with their versions, as people read them.
+        environment: Interpreter, platform, device and installed distributions, as `runner.environment` has them.
+        code_diff: SHA-256 of `code.diff` beside the record, or None where no tracked file was changed.
     """
 
     address: str
@@ -50,6 +55,10 @@ class RunRecord:
     earlier_ids: list[str] = field(default_factory=list)
     resumed: int = 0
     code: str | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    plugins: list[str] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+    code_diff: str | None = None
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from kladml.errors import StorageError, TrainingStopped
@@ -11,13 +12,16 @@ from kladml.models import RunContext
 from kladml.plugins import LifecycleHooks, RunInfo
 from kladml.runner.artifacts import RunFiles
 from kladml.runner.configuration import parameters
+from kladml.runner.environment import environment
 from kladml.runner.events import RunEvents
 from kladml.runner.identity import identity
-from kladml.runner.provenance import experiment_tags, tags
+from kladml.runner.provenance import DIRTY, code_diff, experiment_tags
+from kladml.runner.provenance import tags as made_from
 from kladml.runner.registration import register, register_again
 from kladml.runner.run_lock import RunLock
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import ExitStack
 
     from kladml.models import BaseModel
@@ -39,6 +43,7 @@ class RunSession:
         hooks: The lifecycle hooks.
         point: What the run goes on from, or None.
         locks: Takes the lock of a new run; that of one that goes on is held already.
+        tags: Tags of the caller's own.
 
     Attributes:
         address: Where the run stands.
@@ -57,6 +62,7 @@ class RunSession:
         hooks: LifecycleHooks,
         point: ResumePoint | None,
         locks: ExitStack,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self.config = config = prepared.config
         self._backends = backends
@@ -68,8 +74,14 @@ class RunSession:
         self.record.code = str(prepared.code)
         self.address = RunAddress.parse(self.record.address)
         selected = [*(str(item) for item in backends.all()), f"config {prepared.source}"]
-        self.record.tags = tags(self.address, config, selected, prepared.data_fingerprint, prepared.code)
-        self.record.tags |= self._tags_of_resuming()
+        self.record.tags = made_from(self.address, config, selected, prepared.data_fingerprint, prepared.code)
+        self.record.tags |= {**self._tags_of_resuming(), **(tags or {})}
+        self.record.params = parameters(config)
+        self.record.plugins = selected
+        self.record.environment = environment(config.run.training)
+        dirty = self.record.tags["kladml.code_version"].endswith(DIRTY)
+        self._code_diff = code_diff(prepared.code) if dirty else None
+        self.record.code_diff = None if self._code_diff is None else hashlib.sha256(self._code_diff).hexdigest()
         info = RunInfo(str(self.address), self.run_id, backends.names(), self.record.tags)
         self.events = RunEvents(info, backends.trackers, backends.publishers, hooks, selected)
         folder = workspace.state / "runs" / self.address.path
@@ -97,6 +109,7 @@ class RunSession:
             self._locks.enter_context(RunLock(self.files.folder, self.address))
             self.files.begin_anew()
         self.files.write_config(self.config)
+        self.files.write_code_diff(self._code_diff)
         self.files.write_record(self.record)
         self._log_parameters()
         self._backends.trackers.call("set_tags", self.record.tags)

@@ -29,6 +29,8 @@ class TrackerResumeContract(BackendContract):
         "artifacts": ("log_artifact",),
         "read": ("get_run", "metric_history"),
         "resume": ("resume_run",),
+        "points": ("metric_points",),
+        "search": ("param_values", "tag_values"),
         "sync": ("undelivered", "sync"),
     }
 

@@ -1,0 +1,197 @@
+"""`kladml compare`: what differs between runs, and whether one became worse."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kladml_cli.options import global_options
+from kladml_cli.run_place import run_place_options
+from kladml_cli.settings_options import json_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kladml.history.comparison import Change, Comparison
+    from kladml_cli.run_place import RunPlace
+
+EPILOG = """\
+Examples:
+
+\b
+  kladml compare @1 @2
+  kladml compare @-2 @-1 --plot val_loss
+  kladml compare digits@best digits@-1 --json
+  kladml compare @best @-1 --fail-if 'val_acc drop > 0.01'
+  kladml compare @1 @2 --fail-if 'loss rise > 5%' --fail-if 'f1 drop > 0'
+
+The first run is what the others are compared with. A change is that of the
+best value, or of the last where nothing tells which is best. The exit status
+is 9 if a condition of --fail-if is true of a run.
+"""
+
+_NAMES = {"config": "configuration"}
+_LONGEST_CELL = 24
+_MOST_PACKAGES = 12
+
+
+@click.command(epilog=EPILOG)
+@click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True)
+@click.option("--fail-if", "fail_if", metavar="CONDITION", multiple=True, help="End with exit status 9 if this is so.")
+@click.option("--plot", "plots", metavar="METRIC", multiple=True, help="Plot this metric; may be repeated.")
+@click.option("--all", "with_all", is_flag=True, help="Show all packages that differ.")
+@json_option
+@run_place_options
+@global_options()
+def compare(
+    *,
+    place: RunPlace,
+    runs: tuple[str, ...],
+    fail_if: tuple[str, ...],
+    plots: tuple[str, ...],
+    with_all: bool,
+    as_json: bool,
+) -> None:
+    """Show what differs between runs, and the best value of each metric.
+
+    A RUN is an address, such as @3, @-1 (the newest), @best, digits@3 or project/family/experiment@3.
+    """
+    from kladml.errors import DifferenceError
+    from kladml.history.comparison import FailCondition
+    from kladml.history.comparison import compare as compare_pages
+    from kladml_cli.terminal import print_json
+
+    if len(runs) < 2:  # noqa: PLR2004 - one alone differs from nothing
+        message = "two or more runs are needed to compare them"
+        raise click.UsageError(message)
+    conditions = [FailCondition.parse(text) for text in fail_if]
+    with place.open() as opened:
+        references = opened.references
+        found = [references.find(text) for text in runs]
+        comparison = compare_pages([opened.page(run) for run in found])
+    _check_plots(comparison, plots)
+    changes = [change for condition in conditions for change in condition.changes(comparison)]
+    if as_json:
+        print_json({**comparison.as_dict(), "failed": [change.text for change in changes]})
+    else:
+        _print(comparison, plots, with_all=with_all)
+    if changes:
+        raise DifferenceError(_problem(changes), next_step="--fail-if asked for an error")
+
+
+def _check_plots(comparison: Comparison, names: Sequence[str]) -> None:
+    from kladml.errors import QueryError
+
+    for name in names:
+        if name not in comparison.metrics:
+            problem = f"none of the runs has a metric '{name}'"
+            raise QueryError(problem, next_step=f"they have: {', '.join(sorted(comparison.metrics)) or 'none'}")
+
+
+def _problem(changes: Sequence[Change]) -> str:
+    return "; ".join(change.text for change in changes)
+
+
+def _print(comparison: Comparison, plots: Sequence[str], *, with_all: bool) -> None:
+    from kladml_cli.plots import MARKS
+    from kladml_cli.run_rows import short
+
+    labels = [short(page.run.address) for page in comparison.pages]
+    for index, page in enumerate(comparison.pages):
+        started = page.run.started_at.astimezone()
+        click.echo(f"{MARKS[index % len(MARKS)]} {labels[index]}  {page.run.status}  {started:%Y-%m-%d %H:%M}")
+    columns = [f"@{page.run.address.label}" for page in comparison.pages]
+    if len({page.run.address.experiment for page in comparison.pages}) > 1:
+        columns = labels
+    _print_differences(comparison, columns, with_all=with_all)
+    _print_metrics(comparison, columns)
+    _print_plots(comparison, plots)
+
+
+def _print_differences(comparison: Comparison, columns: list[str], *, with_all: bool) -> None:
+    if not comparison.differences:
+        click.echo("\nno difference in configuration, code, data, plugins or environment")
+        return
+    for what in dict.fromkeys(one.what for one in comparison.differences):
+        chosen = [one for one in comparison.differences if one.what == what]
+        shown = chosen if with_all or what != "environment" else chosen[:_MOST_PACKAGES]
+        _print_grid(
+            _NAMES.get(what, what), columns, [(one.name, [_cell(one.name, value) for value in one.values]) for one in shown]
+        )
+        if len(chosen) > len(shown):
+            click.echo(f"  {len(chosen) - len(shown)} more; see --all")
+
+
+def _print_metrics(comparison: Comparison, columns: list[str]) -> None:
+    from kladml_backends_console.wording import number
+
+    rows = []
+    for name in comparison.metrics:
+        cells = []
+        for page in comparison.pages:
+            series = page.metrics.get(name)
+            cells.append("-" if series is None else f"{number(series.telling[0])} at {series.telling[1]}")
+        is_best = any(page.metrics[name].best is not None for page in comparison.pages if name in page.metrics)
+        rows.append((name if is_best else f"{name} (last)", cells))
+    if rows:
+        _print_grid("best value of each metric, and its step", columns, rows)
+
+
+def _print_plots(comparison: Comparison, names: Sequence[str]) -> None:
+    """Print the plots that were asked for; on a terminal also that of the metric that tells most."""
+    from kladml.history.series import Series
+    from kladml_cli.plots import COLOURS, MARKS, plot
+    from kladml_cli.terminal import styled, wants_colour, width
+
+    if not names and sys.stdout.isatty():
+        names = sorted((name for name in comparison.metrics if _is_curve(comparison, name)), key=_how_telling)[:1]
+    for name in names:
+        curves = [page.metrics.get(name) or Series(name) for page in comparison.pages]
+        lines = plot(curves, width())
+        if wants_colour(sys.stdout):
+            for index in range(len(curves)):
+                mark = MARKS[index % len(MARKS)]
+                colour = COLOURS[index % len(COLOURS)]
+                lines = [line.replace(mark, click.style(mark, fg=colour)) for line in lines]
+        click.echo(f"\n{styled(name, sys.stdout, bold=True)}")
+        for line in lines:
+            click.echo(line)
+
+
+def _is_curve(comparison: Comparison, name: str) -> bool:
+    return any(len(page.metrics[name].values) > 1 for page in comparison.pages if name in page.metrics)
+
+
+def _how_telling(name: str) -> tuple[bool, bool]:
+    return not name.startswith("val_"), "loss" not in name
+
+
+def _print_grid(title: str, columns: list[str], rows: list[tuple[str, list[str]]]) -> None:
+    """Print rows with one column for each run, or one line for each run where that is too wide."""
+    from kladml_cli.terminal import styled, width
+
+    click.echo(f"\n{styled(title, sys.stdout, bold=True)}")
+    first = max(len(name) for name, _ in rows)
+    sizes = [max(len(columns[index]), *(len(cells[index]) for _, cells in rows)) for index in range(len(columns))]
+    if 2 + first + sum(sizes) + 2 * len(sizes) <= width():
+        for name, cells in [("", columns), *rows]:
+            line = "  ".join((f"{name:<{first}}", *(f"{c:<{s}}" for c, s in zip(cells, sizes, strict=True))))
+            click.echo(f"  {line}".rstrip())
+        return
+    size = max(map(len, columns))
+    for name, cells in rows:
+        click.echo(f"  {name}")
+        for column, cell in zip(columns, cells, strict=True):
+            click.echo(f"    {column:<{size}}  {cell}")
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    text = str(value)
+    if name in ("version", "changes", "fingerprint"):  # the beginning tells hashes apart
+        dirty = "+dirty" if text.endswith("+dirty") else ""
+        return text if len(text) <= _LONGEST_CELL else f"{text[:16]}…{dirty}"
+    return text
