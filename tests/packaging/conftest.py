@@ -74,12 +74,14 @@ DISTRIBUTIONS = [
             "aws": {f"kladml-backends-aws=={VERSION}"},
             "mlflow": {f"kladml-backends-mlflow=={VERSION}"},
             "redis": {f"kladml-backends-redis=={VERSION}"},
+            "data": {f"kladml-core[data]=={VERSION}"},
             # hatchling writes out what `kladml[...]` in the pyproject refers to
             "all": {
                 LOCAL,
                 CONSOLE,
                 *(f"kladml-backends-{name}=={VERSION}" for name in ("aws", "mlflow", "redis")),
                 f"kladml-cli[tui]=={VERSION}",
+                f"kladml-core[data]=={VERSION}",
             },
         },
     ),
@@ -97,7 +99,11 @@ DISTRIBUTIONS = [
             "structlog",
             "torch",
         },
-        extras={"sklearn": {"scikit-learn", "skops"}, "testing": {"pytest"}},
+        extras={
+            "data": {"pillow", "polars", "pyarrow"},
+            "sklearn": {"scikit-learn", "skops"},
+            "testing": {"pytest"},
+        },
     ),
     Distribution(
         "kladml-backends-local",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kladml.config import backend_settings
 from kladml.config.resolve import OFF
 from kladml.config.secrets import MASK, redact
-from kladml.errors import CatalogError
+from kladml.errors import CatalogError, StorageError
 from kladml.interfaces import ConfigEntry, settings_of
 from kladml.plugins import PluginRegistry
 from kladml.runner.configuration import load_configuration, open_source
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kladml.config import ResolvedConfig
-    from kladml.interfaces import Backend, CatalogInterface, TrackerInterface
+    from kladml.interfaces import Backend, CatalogInterface, StorageInterface, TrackerInterface
     from kladml.plugins import PluginEntry
     from kladml.workspace import Workspace
 
@@ -130,6 +130,20 @@ class Configuration:
         if checked:
             catalog.check()
         return catalog
+
+    def open_storage(self) -> tuple[StorageInterface, str]:
+        """Return the selected storage, which the caller closes, and the bucket of the configuration in it.
+
+        Raises:
+            StorageError: None is selected, or it cannot be used.
+        """
+        selector = BackendSelector(self.resolved, self.registry, self.workspace)
+        selected = selector.select("storage", DEFAULT)
+        if not selected:
+            problem = "no storage is selected"
+            raise StorageError(problem, next_step="set storage.use, such as with --storage s3")
+        storage: StorageInterface = selected[0].backend
+        return storage, self.resolved.run.artifacts.bucket or storage.default_bucket
 
     def open_tracker(self, name: str) -> TrackerInterface:
         """Return a tracker, selected or not, which the caller closes.

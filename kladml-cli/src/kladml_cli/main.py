@@ -33,6 +33,7 @@ COMMANDS = {
         "kladml_cli.commands.checkpoints:checkpoints", "List, verify and export the checkpoints of a run."
     ),
     "sync": LazyCommand("kladml_cli.commands.sync:sync", "Deliver what trackers keep for a server that was away."),
+    "data": LazyCommand("kladml_cli.commands.data:data", "Keep data sets in versions; compare and move them."),
     "config": LazyCommand("kladml_cli.commands.config:config", "Show and check the configuration."),
     "plugins": LazyCommand("kladml_cli.commands.plugins:plugins", "See which plugins are installed; check them."),
     "version": LazyCommand("kladml_cli.commands.version:version", "Show the installed versions of KladML."),

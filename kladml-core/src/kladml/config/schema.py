@@ -105,7 +105,9 @@ class ModelConfig:
 class DataConfig:
     """Which data the model is trained on."""
 
-    train: str | None = _key(None, "A file (.npz, .safetensors, .csv), or module:function or file.py:function.")
+    train: str | None = _key(
+        None, "A data set (name or name@version), a file (.npz, .safetensors, .csv) or file.py:function."
+    )
     val: str | None = _key(None, "Validation data, given as train is.")
     target: str = _key("y", "Array or column of a data file that holds the targets.")
     args: dict[str, Any] = _key(dict, "Arguments of the data functions.")

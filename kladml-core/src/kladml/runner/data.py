@@ -37,8 +37,8 @@ def load_data(reference: str, folders: Sequence[Path], *, key: str, target: str,
     """
     if not reference.endswith(SUFFIXES):
         if ":" not in reference:
-            problem = f"{key} '{reference}' is neither a data file nor a reference to a function"
-            raise DataError(problem, next_step=f"give a file ({', '.join(SUFFIXES)}) or file.py:function")
+            problem = f"{key} '{reference}' is neither a data file nor a reference to a function or a data set"
+            raise DataError(problem, next_step=f"give a file ({', '.join(SUFFIXES)}), name@version or file.py:function")
         function = load_reference(reference, folders, key=key, error_class=DataError)
         if not callable(function):
             problem = f"{key} '{reference}' names a {type(function).__name__}, not a function"

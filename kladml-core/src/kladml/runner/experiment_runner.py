@@ -155,8 +155,8 @@ class ExperimentRunner:
                     config, source = self._load_configuration(workspace, arguments, stored)
                     team = Team.join(config.run.training)
                 folders = self._folders(workspace, stored)
-                prepared = prepare(config, source, given, folders, processes=team.size)
-                team.check_same_data(prepared.train_data, prepared.val_data)
+                prepared = prepare(config, source, given, folders, workspace=workspace, processes=team.size)
+                team.check_same_data(prepared.data_fingerprint, prepared.val_fingerprint)
                 if not team.is_main:
                     return follow(prepared, team)
                 return self._lead(

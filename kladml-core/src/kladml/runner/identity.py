@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from kladml.config import RunConfig
     from kladml.runner.record import RunRecord
+    from kladml.runner.versions import VersionData
 
 log = get_logger(__name__)
 
@@ -69,13 +70,25 @@ def settings(config: RunConfig, loss: Any, *, with_data: bool) -> dict[str, Any]
     return plain
 
 
-def identity(address: str, run_id: str, config: RunConfig, loss: Any, data_fingerprint: str | None) -> dict[str, Any]:
+def identity(
+    address: str,
+    run_id: str,
+    config: RunConfig,
+    loss: Any,
+    data_fingerprint: str | None,
+    *,
+    version: VersionData | None = None,
+) -> dict[str, Any]:
     """Return what every checkpoint of a run says of it, JSON-able."""
+    found = settings(config, loss, with_data=data_fingerprint is None)
+    if version is not None:  # the files are all that its fingerprint says
+        found["data.target"] = version.target
     return {
         "address": address,
         "run_id": run_id,
+        "data": None if version is None else version.reference,
         "data_fingerprint": data_fingerprint,
-        "settings": settings(config, loss, with_data=data_fingerprint is None),
+        "settings": found,
     }
 
 
@@ -96,10 +109,7 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> 
         return
     old, new = before["data_fingerprint"], now["data_fingerprint"]
     if old != new:
-        problem = (
-            f"{name} was trained on other data: its fingerprint was {old or 'unknown'} and is now {new or 'unknown'}"
-        )
-        raise DataError(problem, next_step="give the data that it was trained on, or start a new run")
+        raise _other_data(name, before, now)
     changes = [
         f"{key} was {_shown(value)} and is now {_shown(now['settings'][key])}"
         for key, value in before["settings"].items()
@@ -139,6 +149,19 @@ def check_unfinished(
         problem = f"run {record.address} is FINISHED, with training.max_epochs = {before.max_epochs}{limit}"
         key = "max_epochs" if before.max_steps is None else "max_steps"
         raise TrainingError(problem, next_step=f"raise it to train longer, as with --set training.{key}=N")
+
+
+def _other_data(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> DataError:
+    """Return the error for other data, which names the versions of data sets where there are some."""
+    was, is_now = before.get("data"), now.get("data")
+    old, new = (each["data_fingerprint"] or "unknown" for each in (before, now))
+    prints = f"its fingerprint was {old} and is now {new}"
+    if was is None or is_now is None:
+        problem = f"{name} was trained on other data: {prints}"
+        return DataError(problem, next_step="give the data that it was trained on, or start a new run")
+    problem = f"{name} was trained on {was}, and is to go on with {is_now}: {prints}"
+    hint = f"'kladml data diff {was} {is_now}' says what changed; set data.train to {was}"
+    return DataError(problem, next_step=f"{hint}, or start a new run")
 
 
 def _name_of(loss: Any) -> str | None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kladml.errors import ModelContractError, ModelReferenceError
-from kladml.interfaces import ExperimentAddress
+from kladml.datasets import DatasetReference, looks_like_reference
+from kladml.errors import DataError, ModelContractError, ModelReferenceError
+from kladml.interfaces import ConfigEntry, ExperimentAddress
 from kladml.log import get_logger
 from kladml.models import check_model_class, is_torch_module
 from kladml.models.contract import is_estimator
 from kladml.runner.data import check_data, fingerprint, load_data
 from kladml.runner.references import load_reference
+from kladml.runner.versions import VersionData, check_same_classes, load_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kladml.config import ResolvedConfig
+    from kladml.workspace import Workspace
 
 log = get_logger(__name__)
 
@@ -54,6 +57,8 @@ class Prepared:
         train_data: Training data.
         val_data: Validation data, or None.
         data_fingerprint: Fingerprint of the training data, or None where it cannot be had.
+        val_fingerprint: That of the validation data, likewise.
+        version: The version of a data set that the training data is, or None.
         code: Folder of the user's code.
     """
 
@@ -65,6 +70,8 @@ class Prepared:
     train_data: Any
     val_data: Any
     data_fingerprint: str | None
+    val_fingerprint: str | None
+    version: VersionData | None
     code: Path
 
     @property
@@ -78,7 +85,15 @@ def experiment_of(config: ResolvedConfig) -> ExperimentAddress:
     return ExperimentAddress(config.run.project, config.run.family, config.run.experiment)
 
 
-def prepare(config: ResolvedConfig, source: str, given: Given, folders: Sequence[Path], *, processes: int) -> Prepared:
+def prepare(
+    config: ResolvedConfig,
+    source: str,
+    given: Given,
+    folders: Sequence[Path],
+    *,
+    workspace: Workspace,
+    processes: int,
+) -> Prepared:
     """Find model, loss and data, and check them.
 
     Args:
@@ -86,6 +101,7 @@ def prepare(config: ResolvedConfig, source: str, given: Given, folders: Sequence
         source: What it was read from, for people.
         given: What the caller gave.
         folders: Where relative references are looked for, in this order; the first is that of the user's code.
+        workspace: Where versions of data sets are. Where the data is one, the configuration says which in the end.
         processes: How many processes train.
 
     Raises:
@@ -95,17 +111,21 @@ def prepare(config: ResolvedConfig, source: str, given: Given, folders: Sequence
     """
     model_class, loss = _find_model(config, given, folders)
     _check_use(config, model_class, loss, processes)
-    train_data = _find_data(config, "train", given.train_data, folders)
-    val_data = _find_data(config, "val", given.val_data, folders)
+    train_data, train = _find_data(config, "train", given.train_data, folders, workspace)
+    target = None if train is None else train.target
+    val_data, val = _find_data(config, "val", given.val_data, folders, workspace, default_target=target)
+    check_same_classes(train, val)
     return Prepared(
-        config=config,
+        config=_with_versions(config, train=train, val=val),
         source=source,
         model_class=model_class,
         model_args={**config.run.model.args, **given.model_args},
         loss=loss,
         train_data=train_data,
         val_data=val_data,
-        data_fingerprint=fingerprint(train_data),
+        data_fingerprint=fingerprint(train_data) if train is None else train.fingerprint,
+        val_fingerprint=fingerprint(val_data) if val is None else val.fingerprint,
+        version=train,
         code=folders[0],
     )
 
@@ -141,12 +161,43 @@ def _check_use(config: ResolvedConfig, model_class: type[Any], loss: Any, proces
             log.warning(f"{model_class.__name__} is a scikit-learn estimator and makes no use of {', '.join(ignored)}")
 
 
-def _find_data(config: ResolvedConfig, key: str, given: Any, folders: Sequence[Path]) -> Any:
-    """Load data that is a reference, and check it."""
-    chosen = config.run.data
+def _find_data(
+    config: ResolvedConfig,
+    key: str,
+    given: Any,
+    folders: Sequence[Path],
+    workspace: Workspace,
+    *,
+    default_target: str | None = None,
+) -> tuple[Any, VersionData | None]:
+    """Load data that is a reference, and check it; also return the version of a data set that it is, if it is one."""
+    chosen, version = config.run.data, None
     data = getattr(chosen, key) if given is None else given  # the argument wins over the configuration
-    if isinstance(data, str | Path):
+    if isinstance(data, str) and looks_like_reference(data):
+        target = chosen.target if "data.target" in config.entries else default_target
+        try:
+            version = load_version(DatasetReference.parse(data), workspace.state, target=target)
+        except DataError as error:
+            problem = f"data.{key}: {error.problem}"
+            raise DataError(problem, owner=error.owner, next_step=error.next_step) from error
+        data = version.data
+    elif isinstance(data, str | Path):
         data = load_data(str(data), folders, key=f"data.{key}", target=chosen.target, arguments=chosen.args)
     if key == "train" or data is not None:
         check_data(data, f"{key}_data")
-    return data
+    return data, version
+
+
+def _with_versions(config: ResolvedConfig, **found: VersionData | None) -> ResolvedConfig:
+    """Return the configuration with the versions and targets that were found, so that they are the same tomorrow."""
+    values: dict[str, Any] = {key: version.reference for key, version in found.items() if version is not None}
+    if not values:
+        return config
+    targets = [version.target for version in found.values() if version is not None and version.target is not None]
+    values |= {"target": targets[0]} if targets else {}
+    entries = dict(config.entries)
+    for key, value in values.items():
+        name = f"data.{key}"
+        entries[name] = ConfigEntry(name, value, entries[name].origin if name in entries else "the data set")
+    run = replace(config.run, data=replace(config.run.data, **values))
+    return replace(config, run=run, entries=entries)

@@ -47,7 +47,7 @@ def tags(
         "kladml.python": platform.python_version(),
         "kladml.code_version": code_version(code),
         "kladml.config_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "kladml.data_fingerprint": data_fingerprint or "unknown (the data is not in memory)",
+        "kladml.data_fingerprint": data_fingerprint or "unknown (it is neither in memory nor a data set)",
         "kladml.seed": str(config.run.training.seed),
         "kladml.plugins": ", ".join(selected),
     }

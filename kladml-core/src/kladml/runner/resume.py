@@ -64,7 +64,7 @@ class ResumePoint:
             hint = f"use {before} processes, or --allow-world-change, after which results differ"
             raise CheckpointError(problem, next_step=hint)
         run = prepared.config.run
-        now = identity("", "", run, prepared.loss, prepared.data_fingerprint)
+        now = identity("", "", run, prepared.loss, prepared.data_fingerprint, version=prepared.version)
         check_same(self.state.get("identity") or {}, now, name)
         if self.record is not None and self.configuration:
             stopped_early = bool(self.state.get("stopped_early"))

@@ -75,6 +75,8 @@ class RunSession:
         self.address = RunAddress.parse(self.record.address)
         selected = [*(str(item) for item in backends.all()), f"config {prepared.source}"]
         self.record.tags = made_from(self.address, config, selected, prepared.data_fingerprint, prepared.code)
+        if prepared.version is not None:
+            self.record.tags["kladml.data"] = prepared.version.reference
         self.record.tags |= {**self._tags_of_resuming(), **(tags or {})}
         self.record.params = parameters(config)
         self.record.plugins = selected
@@ -87,8 +89,13 @@ class RunSession:
         folder = workspace.state / "runs" / self.address.path
         self.files = RunFiles(folder, backends.storage, config.run.artifacts.bucket)
         self.identity = identity(
-            str(self.address), self.run_id, config.run, prepared.loss, prepared.data_fingerprint
-        )  # fmt: skip
+            str(self.address),
+            self.run_id,
+            config.run,
+            prepared.loss,
+            prepared.data_fingerprint,
+            version=prepared.version,
+        )
         self._fingerprint = prepared.data_fingerprint
         self._locks = locks
         log.info(f"run {self.address} with {', '.join(selected)}")

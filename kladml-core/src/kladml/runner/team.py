@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from kladml.errors import DataError
-from kladml.runner.data import fingerprint
 
 if TYPE_CHECKING:
     from kladml.config import TrainingConfig
@@ -55,18 +54,18 @@ class Team:
         """Return the main process's value, which is JSON-able, in every process."""
         return value if self._ranks is None else self._ranks.broadcast(value)
 
-    def check_same_data(self, *data: Any) -> None:
+    def check_same_data(self, *fingerprints: str | None) -> None:
         """See that all processes have the same data; none goes on before all have theirs.
 
         Args:
-            data: Training data and validation data.
+            fingerprints: Those of training data and validation data, where they can be had.
 
         Raises:
             DataError: They have not, as when a data function draws random numbers without a seed.
         """
         if self._ranks is None:
             return
-        own = " ".join(fingerprint(part) or "unknown" for part in data)
+        own = " ".join(each or "unknown" for each in fingerprints)
         found = [one.decode() for one in self._ranks.gather(own.encode())]
         other = next((rank for rank, one in enumerate(found) if one != found[0]), None)
         if other is not None:

@@ -25,6 +25,8 @@ def is_arrays(data: Any) -> bool:
 def as_tensor(array: Any, name: str) -> torch.Tensor:
     """Return an array as a tensor; 64 bit floats become torch's default float, as models expect them.
 
+    Those of an array that is mapped from a file stay: converting them would read all of it.
+
     Raises:
         DataError: The array holds something else than numbers.
     """
@@ -36,7 +38,8 @@ def as_tensor(array: Any, name: str) -> torch.Tensor:
     if tensor.dim() == 0:
         problem = f"{name} holds a single number where an array is needed"
         raise DataError(problem, next_step="give one row per sample")
-    return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
+    is_mapped = isinstance(array, np.memmap)
+    return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 and not is_mapped else tensor
 
 
 def samples_in(batch: Any) -> int:

@@ -105,12 +105,20 @@ class ArrayBatches(BatchSource):
         order: Says which rows form which batch.
         share: Which batches are this process's.
         container: What holds a batch's tensors: tuple, list, or None for a single tensor.
+        convert: Whether 64 bit floats become torch's default float, batch by batch.
     """
 
     def __init__(
-        self, tensors: Sequence[torch.Tensor], order: Order, share: Share, *, container: type[Any] | None
+        self,
+        tensors: Sequence[torch.Tensor],
+        order: Order,
+        share: Share,
+        *,
+        container: type[Any] | None,
+        convert: bool = False,
     ) -> None:
         super().__init__(share)
+        self._convert = convert and any(tensor.dtype == torch.float64 for tensor in tensors)
         self.tensors, self.order, self.container = tensors, order, container
         self._on_cpu = all(tensor.device.type == "cpu" for tensor in tensors)
 
@@ -124,6 +132,8 @@ class ArrayBatches(BatchSource):
                 rows = [tensor.index_select(0, index) for tensor in tensors]
             else:
                 rows = [tensor.index_select(0, index.to(tensor.device)) for tensor in tensors]
+            if self._convert:
+                rows = [row.to(torch.get_default_dtype()) if row.dtype == torch.float64 else row for row in rows]
             content = rows if container is list else rows[0] if container is None else container(rows)
             yield Batch(content, len(index) if counts else 0, is_last)
 

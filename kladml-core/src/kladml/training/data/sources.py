@@ -74,7 +74,7 @@ def batch_source(data: Any, loading: Loading, *, name: str) -> BatchSource:
             problem = f"the arrays of {name} have different lengths: {', '.join(map(str, lengths))}"
             raise DataError(problem, next_step="give one target per sample")
         order = _order(nonempty(lengths[0], name), loading)
-        return ArrayBatches(tensors, order, share, container=None if single else tuple)
+        return ArrayBatches(tensors, order, share, container=None if single else tuple, convert=True)
     if isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping | Iterator):
         if isinstance(data, Sized):
             nonempty(len(data), name)

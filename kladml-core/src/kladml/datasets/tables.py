@@ -1,0 +1,192 @@
+"""Tables in CSV, Parquet and Arrow files, read in batches of rows with pyarrow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kladml.datasets.csv_files import CSV_NULLS, csv_error, csv_header
+from kladml.datasets.formats import format_of
+from kladml.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import ModuleType
+
+    import pyarrow as pa
+
+    from kladml.datasets.formats import DataFile
+
+_CSV_BLOCK = 8 << 20
+_ROWS = 65_536
+"""Rows of a batch of a Parquet file."""
+
+
+class Table:
+    """The rows of one file or of several with the same columns, one after another.
+
+    Args:
+        files: The files.
+        types: Type of each column of CSV files, as `schema` gives them; found out by reading them if it is None.
+
+    Raises:
+        DataError: The files cannot be read, or do not have the same columns, or pyarrow is not installed.
+    """
+
+    def __init__(self, files: Sequence[DataFile], types: Mapping[str, str] | None = None) -> None:
+        self.files = list(files)
+        self._arrow = require("pyarrow")
+        self._types: dict[str, Any] = {name: self._arrow.type_for_alias(alias) for name, alias in (types or {}).items()}
+        if types is None:
+            self._types = self._csv_types()
+        self.schema: pa.Schema = self._schema(self.files[0])
+        for file in self.files[1:]:
+            self._check_same(file)
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The type of each column, as text."""
+        return {field.name: str(field.type) for field in self.schema}
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in batches, in order.
+
+        Args:
+            columns: The columns to read; all by default.
+
+        Raises:
+            DataError: A file is damaged; of a CSV file it says the line and the column.
+        """
+        for file in self.files:
+            for batch in self._batches(file):
+                yield batch if columns is None else batch.select(list(columns))
+
+    def _schema(self, file: DataFile) -> pa.Schema:
+        """Return the columns of a file."""
+        try:
+            match format_of(file.name):
+                case "csv":
+                    fields = [(name, self._types[name]) for name in csv_header(file)]
+                    return self._arrow.schema(fields)
+                case "parquet":
+                    import pyarrow.parquet as pq
+
+                    schema: pa.Schema = pq.read_schema(file.path)
+                case _:
+                    with self._open_ipc(file) as reader:
+                        schema = reader.schema
+        except KeyError as error:
+            problem = f"{file.name} has a column {error} that {self.files[0].name} has not"
+            raise DataError(problem, next_step="give all files the same columns") from None
+        except (OSError, self._arrow.ArrowException) as error:
+            raise _unreadable(file, error) from error
+        names = schema.names
+        double = next((name for name in names if names.count(name) > 1), None)
+        if double is not None:
+            problem = f"{file.name} has two columns '{double}'"
+            raise DataError(problem, next_step="rename one of them")
+        return schema
+
+    def _csv_types(self) -> dict[str, Any]:
+        """Find out the types of the columns of CSV files; every row counts, not only the first ones."""
+        files = [file for file in self.files if format_of(file.name) == "csv"]
+        if not files:
+            return {}
+        frames = require("polars")
+        found: dict[str, Any] = {}
+        for file in files:
+            csv_header(file)
+            try:
+                scanned = frames.scan_csv(file.path, infer_schema_length=None, null_values=list(CSV_NULLS))
+                schema = scanned.collect_schema()
+            except (frames.exceptions.PolarsError, OSError) as error:
+                raise csv_error(file, {}, error) from error
+            for name, dtype in schema.items():
+                found[name] = self._wider(found.get(name), self._of_polars(frames, dtype))
+        return found
+
+    def _of_polars(self, frames: ModuleType, dtype: Any) -> pa.DataType:
+        if dtype == frames.Boolean:
+            return self._arrow.bool_()
+        if dtype.is_integer():
+            return self._arrow.int64()
+        return self._arrow.float64() if dtype.is_float() else self._arrow.string()
+
+    def _wider(self, one: pa.DataType | None, other: pa.DataType) -> pa.DataType:
+        """Return the type that holds the values of both."""
+        if one is None or one == other:
+            return other
+        numbers = (self._arrow.int64(), self._arrow.float64())
+        return numbers[1] if one in numbers and other in numbers else self._arrow.string()
+
+    def _check_same(self, file: DataFile) -> None:
+        schema = self._schema(file)
+        for field in self.schema:
+            if field.name not in schema.names or schema.field(field.name).type != field.type:
+                has = (
+                    f"has it as {schema.field(field.name).type}" if field.name in schema.names else "has no such column"
+                )
+                first = self.files[0].name
+                problem = f"{first} has the column '{field.name}' as {field.type}, and {file.name} {has}"
+                raise DataError(problem, next_step="give all files the same columns, or add them as two data sets")
+        if schema.names != self.schema.names:
+            problem = f"{file.name} does not have the columns of {self.files[0].name} in the same order"
+            raise DataError(problem, next_step="give all files the same columns, or add them as two data sets")
+
+    def _batches(self, file: DataFile) -> Iterator[pa.RecordBatch]:
+        kind = format_of(file.name)
+        try:
+            if kind == "csv":
+                yield from self._csv_batches(file)
+            elif kind == "parquet":
+                import pyarrow.parquet as pq
+
+                with pq.ParquetFile(file.path) as reader:
+                    yield from reader.iter_batches(_ROWS)
+            else:
+                with self._open_ipc(file) as reader:
+                    for number in range(reader.num_record_batches):
+                        yield reader.get_batch(number)
+        except (OSError, self._arrow.ArrowException) as error:
+            if kind == "csv":
+                raise csv_error(file, {name: str(dtype) for name, dtype in self._types.items()}, error) from error
+            raise _unreadable(file, error) from error
+
+    def _csv_batches(self, file: DataFile) -> Iterator[pa.RecordBatch]:
+        import pyarrow.csv as pa_csv
+
+        convert = pa_csv.ConvertOptions(
+            column_types=self._types,
+            null_values=list(CSV_NULLS),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        )
+        parse = pa_csv.ParseOptions(newlines_in_values=True)
+        read = pa_csv.ReadOptions(block_size=_CSV_BLOCK, use_threads=False)
+        with pa_csv.open_csv(file.path, read_options=read, parse_options=parse, convert_options=convert) as reader:
+            yield from reader
+
+    def _open_ipc(self, file: DataFile) -> Any:
+        """Open an Arrow file, mapped into memory; one that is a stream is refused."""
+        return self._arrow.ipc.open_file(self._arrow.memory_map(str(file.path)))
+
+
+def require(name: str) -> Any:
+    """Import a library that tables need.
+
+    Raises:
+        DataError: It is not installed.
+    """
+    from importlib import import_module
+
+    try:
+        if name == "pyarrow":
+            import_module("pyarrow.ipc")
+        return import_module(name)
+    except ImportError as error:
+        problem = f"tables need {name}, which is not installed"
+        raise DataError(problem, next_step="pip install 'kladml-core[data]'") from error
+
+
+def _unreadable(file: DataFile, error: Exception) -> DataError:
+    problem = f"{file.name} cannot be read: {' '.join(str(error).split())}"
+    return DataError(problem, next_step="check the file")
