@@ -22,6 +22,8 @@ COMMANDS = {
     "init": LazyCommand("kladml_cli.commands.init:init", "Make a folder a workspace."),
     "train": LazyCommand("kladml_cli.commands.train:train", "Train a model; record and store what comes of it."),
     "runs": LazyCommand("kladml_cli.commands.runs:runs", "List, show, copy and delete the runs of the workspace."),
+    "watch": LazyCommand("kladml_cli.commands.watch:watch", "Follow a run, line by line."),
+    "ui": LazyCommand("kladml_cli.commands.ui:ui", "See everything in the terminal, or in a browser."),
     "compare": LazyCommand("kladml_cli.commands.compare:compare", "Show what differs between runs."),
     "reproduce": LazyCommand("kladml_cli.commands.reproduce:reproduce", "Train a run once more; say if it is exact."),
     "project": LazyCommand("kladml_cli.commands.hierarchy:project", "Make, list, show, describe and delete projects."),
