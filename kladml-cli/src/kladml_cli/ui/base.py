@@ -1,0 +1,131 @@
+"""What all screens have in common: a line of keys, errors as a sentence, and reading in the background."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import Static
+
+from kladml.errors import KladMLError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from textual.app import ComposeResult
+
+    from kladml_cli.ui.app import KladmlApp
+    from kladml_cli.ui.reading import Reader
+
+Result = TypeVar("Result")
+
+STATUS_STYLES = {"RUNNING": "bold cyan", "FAILED": "bold red", "KILLED": "bold yellow", "FINISHED": "green"}
+
+_NAMES = {"question_mark": "?", "slash": "/", "escape": "esc"}
+
+
+class KladmlScreen(Screen[None]):
+    """A screen with a title above, a line of keys below, and a line for an error between them.
+
+    A subclass composes what stands in the middle in `compose_body`.
+    """
+
+    app: KladmlApp
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "back"),
+        Binding("question_mark", "help", "help"),
+        Binding("q", "app.quit", "quit"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        """Compose the screen."""
+        yield Static(self.heading(), id="heading", markup=False)
+        yield from self.compose_body()
+        yield Static("", id="error", markup=False)
+        yield Static(self._keys(), id="keys", markup=False)
+
+    def compose_body(self) -> ComposeResult:
+        """Compose what stands between the title and the keys."""
+        raise NotImplementedError
+
+    def heading(self) -> Text:
+        """Return the title."""
+        raise NotImplementedError
+
+    def show_heading(self) -> None:
+        """Bring the title up to date."""
+        self.query_one("#heading", Static).update(self.heading())
+
+    @property
+    def reader(self) -> Reader:
+        """What reads in the background."""
+        return self.app.reader
+
+    def load(self, name: str, reading: Callable[[], Awaitable[Result]], then: Callable[[Result], None]) -> None:
+        """Read in the background, then show it; a newer call of the same name takes the place of an older one."""
+
+        async def work() -> None:
+            try:
+                result = await reading()
+            except Exception as error:  # noqa: BLE001 - shown; the screen stays usable
+                self.show_error(error)
+            else:
+                self.show_error(None)
+                if self.is_attached:
+                    then(result)
+
+        self.run_worker(work(), name=name, group=name, exclusive=True, exit_on_error=True)
+
+    def show_error(self, error: Exception | str | None) -> None:
+        """Show an error as a sentence, or take it away."""
+        if not self.is_attached:
+            return
+        text = "" if error is None else sentence_of(error)
+        line = self.query_one("#error", Static)
+        line.update(Text(text))
+        line.display = bool(text)
+
+    def action_back(self) -> None:
+        """Return to the screen before."""
+        if len(self.app.screen_stack) > 2:  # noqa: PLR2004 - textual's own and the first
+            self.app.pop_screen()
+
+    def action_help(self) -> None:
+        """Show what the keys do."""
+        from kladml_cli.ui.help_screen import HelpScreen
+
+        self.app.push_screen(HelpScreen(type(self).__name__, self.key_texts(everything=True)))
+
+    def key_texts(self, *, everything: bool = False) -> list[tuple[str, str]]:
+        """Return each key and what it does, those of this screen first."""
+        found: dict[str, str] = {}
+        for cls in type(self).__mro__:
+            for binding in vars(cls).get("BINDINGS", ()):
+                if isinstance(binding, Binding) and (binding.show or everything) and binding.description:
+                    key = binding.key_display or _NAMES.get(binding.key, binding.key)
+                    found.setdefault(key, (binding.tooltip if everything else "") or binding.description)
+            if cls is KladmlScreen:
+                break
+        return [*found.items()]
+
+    def _keys(self) -> Text:
+        line = Text(no_wrap=True, overflow="ellipsis")
+        for key, description in self.key_texts():
+            line.append(f" {key}", style="bold")
+            line.append(f" {description} ")
+        return line
+
+
+def sentence_of(error: Exception | str) -> str:
+    """Return an error as one sentence."""
+    if isinstance(error, str | KladMLError):
+        return " ".join(str(error).split())
+    return f"KladML failed unexpectedly: {type(error).__name__}: {' '.join(str(error).split())}; please report it"
+
+
+def cell(text: object, **style: Any) -> Text:
+    """Return text for a table, which is never read as markup."""
+    return Text(str(text), no_wrap=True, **style)
