@@ -36,9 +36,7 @@ def ui(*, place: RunPlace, web: bool, host: str, port: int) -> None:
     if web:
         from kladml_cli.mlflow_pages import serve
 
-        with place.open() as opened:
-            tracker = opened.web_tracker()
-        serve(tracker, host, port)
+        serve(place, host, port)
         return
     start(place)
 

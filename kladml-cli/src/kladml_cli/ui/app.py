@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MOST_MESSAGES = 1_000
 
 CSS = """
-Screen { layout: vertical; }
+Screen { layout: vertical; background: $surface; }
 #heading { height: 1; background: $primary 40%; color: $text; padding: 0 1; text-style: bold; }
 #keys { height: 1; background: $panel; color: $text; }
 #error { height: auto; max-height: 4; background: $error 30%; color: $text; padding: 0 1; display: none; }

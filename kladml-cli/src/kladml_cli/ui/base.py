@@ -12,7 +12,7 @@ from textual.widgets import Static
 from kladml.errors import KladMLError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from textual.app import ComposeResult
 
@@ -45,7 +45,7 @@ class KladmlScreen(Screen[None]):
         yield Static(self.heading(), id="heading", markup=False)
         yield from self.compose_body()
         yield Static("", id="error", markup=False)
-        yield Static(self._keys(), id="keys", markup=False)
+        yield Static("", id="keys", markup=False)
 
     def compose_body(self) -> ComposeResult:
         """Compose what stands between the title and the keys."""
@@ -97,26 +97,39 @@ class KladmlScreen(Screen[None]):
         """Show what the keys do."""
         from kladml_cli.ui.help_screen import HelpScreen
 
-        self.app.push_screen(HelpScreen(type(self).__name__, self.key_texts(everything=True)))
+        self.app.push_screen(HelpScreen(type(self).__name__, self.key_texts(hidden=True, tooltips=True)))
 
-    def key_texts(self, *, everything: bool = False) -> list[tuple[str, str]]:
-        """Return each key and what it does, those of this screen first."""
-        found: dict[str, str] = {}
+    def key_texts(self, *, hidden: bool = False, tooltips: bool = False) -> list[tuple[str, str]]:
+        """Return keys and what they do, those of this screen first.
+
+        Args:
+            hidden: Whether with those that a narrow screen does not show.
+            tooltips: Whether to tell it in full.
+        """
+        found: dict[str, str | None] = {}
         for cls in type(self).__mro__:
             for binding in vars(cls).get("BINDINGS", ()):
-                if isinstance(binding, Binding) and (binding.show or everything) and binding.description:
-                    key = binding.key_display or _NAMES.get(binding.key, binding.key)
-                    found.setdefault(key, (binding.tooltip if everything else "") or binding.description)
+                if isinstance(binding, Binding):
+                    key = _NAMES.get(binding.key, binding.key)
+                    text = (binding.tooltip if tooltips else "") or binding.description
+                    found.setdefault(key, text if binding.show or hidden else None)
             if cls is KladmlScreen:
                 break
-        return [*found.items()]
+        return [(key, text) for key, text in found.items() if text]
 
-    def _keys(self) -> Text:
-        line = Text(no_wrap=True, overflow="ellipsis")
-        for key, description in self.key_texts():
-            line.append(f" {key}", style="bold")
-            line.append(f" {description} ")
-        return line
+    def on_resize(self) -> None:
+        """Show as many keys as fit."""
+        line = _keys(self.key_texts(hidden=True))
+        is_wide = line.cell_len <= self.size.width
+        self.query_one("#keys", Static).update(line if is_wide else _keys(self.key_texts()))
+
+
+def _keys(keys: Iterable[tuple[str, str]]) -> Text:
+    line = Text(no_wrap=True, overflow="ellipsis")
+    for key, description in keys:
+        line.append(f" {key}", style="bold")
+        line.append(f" {description}")
+    return line
 
 
 def sentence_of(error: Exception | str) -> str:

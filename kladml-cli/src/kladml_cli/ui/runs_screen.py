@@ -37,11 +37,11 @@ class RunsScreen(KladmlScreen):
     #prompt { height: 3; display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "open", tooltip="open the run under the cursor"),
+        Binding("enter", "open", "open", tooltip="open the run under the cursor", show=False),
         Binding("space", "mark", "mark", tooltip="mark a run, to compare it"),
         Binding("c", "compare", "compare", tooltip="compare the marked runs"),
         Binding("slash", "ask('where')", "filter", tooltip="only runs that meet a condition: val_acc > 0.9"),
-        Binding("s", "ask('order')", "sort", tooltip="sort by a metric or parameter: -val_acc"),
+        Binding("s", "ask('order')", "sort", tooltip="sort by a metric or parameter: -val_acc", show=False),
         Binding("d", "show('data')", "data", tooltip="data sets and their versions"),
         Binding("f", "show('configs')", "configs", tooltip="configurations, and where each value comes from"),
         Binding("p", "show('plugins')", "plugins", tooltip="the installed plugins"),

@@ -24,7 +24,7 @@ _PADDING = 1
 _MARK_WIDTH = 1
 _STATUS_WIDTH = 8
 _STARTED_WIDTH = 11
-_METRIC_WIDTH = 12
+_LEAST_METRIC, _MOST_METRIC = 6, 13
 _LEAST_ADDRESS = 10
 _MOST_ADDRESS = 34
 _EXPERIMENT = 3
@@ -57,8 +57,13 @@ class RunsTable(DataTable[Text]):
         labels = [f"@{run.address.label}" if in_one else short(run.address) for run in chosen.runs]
         wanted = min(max((len(label) for label in labels), default=0), _MOST_ADDRESS)
         room = self.size.width - 1 - _MARK_WIDTH - _STATUS_WIDTH - _STARTED_WIDTH - 8 * _PADDING
-        metrics = telling(chosen.runs, max((room - min(wanted, room)) // (_METRIC_WIDTH + 2 * _PADDING), 1))
-        used = len(metrics) * (_METRIC_WIDTH + 2 * _PADDING)
+        metrics, used = [], 0
+        for name in telling(chosen.runs):
+            takes = _metric_width(name) + 2 * _PADDING
+            if metrics and used + takes > room - min(wanted, room):
+                break
+            metrics.append(name)
+            used += takes
         width = max(min(wanted, room - used), _LEAST_ADDRESS, len("RUN"))
         rows = {
             key: self._cells(run, clipped(label, width), metrics)
@@ -78,7 +83,8 @@ class RunsTable(DataTable[Text]):
         self.add_column(Text("STATUS"), width=_STATUS_WIDTH, key="status")
         self.add_column(Text("STARTED"), width=_STARTED_WIDTH, key="started")
         for name in metrics:
-            self.add_column(Text(clipped(name, _METRIC_WIDTH)), width=_METRIC_WIDTH, key=f"metrics.{name}")
+            title = Text(clipped(name, _MOST_METRIC), justify="right")
+            self.add_column(title, width=_metric_width(name), key=f"metrics.{name}")
         for key, cells in rows.items():
             self.add_row(*cells, key=key)
         if at in runs:
@@ -123,16 +129,20 @@ class RunsTable(DataTable[Text]):
             cell(label),
             cell(run.status, style=STATUS_STYLES.get(run.status, "")),
             cell(moment(run.started_at)),
-            *(cell(value) for value in values),
+            *(cell(value, justify="right") for value in values),
         ]
 
 
-def telling(runs: Iterable[CatalogRun], count: int) -> list[str]:
-    """Return the metrics of runs that tell most, at most so many."""
+def telling(runs: Iterable[CatalogRun]) -> list[str]:
+    """Return the metrics of runs, those that tell most first."""
     from kladml_backends_console.wording import ranked
 
     names = dict.fromkeys(name for run in runs for name in run.metrics)
-    return [*ranked(dict.fromkeys(names, 0.0))][:count]
+    return [*ranked(dict.fromkeys(names, 0.0))]
+
+
+def _metric_width(name: str) -> int:
+    return min(max(len(name), _LEAST_METRIC), _MOST_METRIC)
 
 
 def moment(time: datetime) -> str:
