@@ -45,7 +45,7 @@ class DataScreen(KladmlScreen):
     def heading(self) -> Text:
         """Return how many there are."""
         names = {manifest.name for manifest in self._versions}
-        return Text(f"Data sets  {len(names)}, in {len(self._versions)} versions" if names else "Data sets")
+        return Text(f"Data sets  {len(names)}, in {_count(len(self._versions), 'version')}" if names else "Data sets")
 
     def on_mount(self) -> None:
         """Read them."""
@@ -105,10 +105,14 @@ def _described(manifest: Manifest) -> Text:
         )
         for column in schema.columns
     ]
-    text += Text("\n") + pairs(f"{len(columns)} columns or arrays", columns)
+    text += Text("\n") + pairs(_count(len(columns), "column"), columns)
     text += Text("\n") + pairs("labels", [(label, f"{count:,}") for label, count in (schema.labels or {}).items()])
     files = [(file.name, size_text(file.size)) for file in manifest.files[:_MOST_FILES]]
-    text += Text("\n") + pairs(f"{len(manifest.files):,} files", files)
+    text += Text("\n") + pairs(_count(len(manifest.files), "file"), files)
     if len(manifest.files) > _MOST_FILES:
         text.append(f"and {len(manifest.files) - _MOST_FILES:,} more\n", style="dim")
     return text
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' if count != 1 else ''}"

@@ -51,8 +51,8 @@ class Plot(Widget):
         """Draw as large as the widget is."""
         width, height = self.size
         lines = draw(self._curves, width, height - 1)
-        title = Text(f"{'':>{_LABEL}} {self._title}\n", style="bold", no_wrap=True, overflow="ellipsis")
-        return title + Text("\n").join(lines)
+        text = Text(no_wrap=True, overflow="crop").append(f"{'':>{_LABEL}} {self._title}\n", style="bold")
+        return text.append_text(Text("\n").join(lines))
 
 
 def draw(curves: Sequence[Series], width: int, height: int) -> list[Text]:
@@ -85,7 +85,7 @@ def draw(curves: Sequence[Series], width: int, height: int) -> list[Text]:
         canvas.draw(pixels, place)
     labels = {0: number(high), rows - 1: number(low)} if high > low and rows > 1 else {rows // 2: number(high)}
     lines = [
-        Text(f"{labels.get(row, '')[:_LABEL]:>{_LABEL}} ", style="dim") + Text("│", style="dim") + canvas.line(row)
+        Text().append(f"{labels.get(row, '')[:_LABEL]:>{_LABEL}} │", style="dim").append_text(canvas.line(row))
         for row in range(rows)
     ]
     below = f"{first}{last:>{columns - len(str(first))}}" if last > first else f"{first:^{columns}}"
