@@ -85,7 +85,8 @@ class Player:
         """Wait until all texts are on the screen."""
         for _ in range(300):
             await self.pilot.pause(0.05)
-            if all(text in self.text() for text in texts):
+            seen = f"{self.text()}\n{' '.join(self.text().split())}"  # a sentence may go on in the next line
+            if all(text in seen for text in texts):
                 return
         pytest.fail(f"{texts} are not on the screen:\n{self.text()}")
 
@@ -114,7 +115,7 @@ def play():
         async def main():
             app = KladmlApp(place or RunPlace())
             with app.logging_to_messages():
-                async with app.run_test(size=size) as pilot:
+                async with app.run_test(size=size, notifications=True) as pilot:
                     await script(Player(app, pilot))
 
         asyncio.run(main())

@@ -15,7 +15,7 @@ def test_run_with_its_metrics_parameters_files_and_origin(play, bench):
         await player.press("3")
         await player.sees("0 files in storage local")
         await player.press("4")
-        await player.sees("version  abc1", "environment")
+        await player.sees("version  abc1")
         await player.press("escape")
         await player.sees("all runs  1 run")
 

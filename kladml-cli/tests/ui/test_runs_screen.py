@@ -12,13 +12,13 @@ def test_runs_of_the_place_under_the_cursor_are_shown(play, bench, fixed_times):
         bench.run(experiment)
 
     async def script(player):
-        await player.sees("all runs  3 runs", "▶ vision", "digits@1", "vision/cnn/faces@1", "val_loss")
+        await player.sees("all runs  3 runs", "▶ vision", "digits@1", "vision/cnn/faces@1")
         player.looks_like("runs")
         await player.press("down", "down")
         await player.sees("vision  2 runs")
         await player.misses("default/default/digits@1")
         await player.press("enter", "down", "down")
-        await player.sees("vision/cnn/digits  1 run", "@1        FINISHED")
+        await player.sees("vision/cnn/digits  1 run", "@1          FINISHED")
 
     play(script)
 
@@ -27,7 +27,7 @@ def test_place_without_runs_is_in_the_tree(play, bench, kladml):
     kladml("family", "create", "Churn/Deep")
 
     async def script(player):
-        await player.sees("No runs yet.", "kladml train", "▶ Churn")
+        await player.sees("No runs yet.", "kladml train", "▼ Churn")
 
     play(script)
 
@@ -115,11 +115,11 @@ def test_more_runs_are_read_at_the_end_of_the_table(play, bench):
         bench.catalog.end_run(address, "FINISHED", {})
 
     async def script(player):
-        await player.sees("100 of 130 runs", "digits@130")
-        await player.press("tab", "end")
-        await player.sees("130 runs", "digits@31")
-        await player.press("end")
-        await player.sees("digits@1 ")
+        await player.sees("50 of 130 runs", "digits@130")
+        await player.press("tab", "ctrl+end")
+        await player.sees("130 runs", "digits@81")
+        await player.press("ctrl+end")
+        await player.sees("digits@1 ", "all runs  130 runs")
 
     play(script)
 

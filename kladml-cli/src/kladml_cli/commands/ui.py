@@ -48,6 +48,7 @@ def start(place: RunPlace) -> None:
         PluginError: textual is not installed.
         WorkspaceError: There is no workspace, or standard output is no terminal.
     """
+    import gc
     import sys
 
     from kladml.errors import PluginError, WorkspaceError
@@ -64,6 +65,9 @@ def start(place: RunPlace) -> None:
             raise
         problem = "kladml ui needs textual, which is not installed"
         raise PluginError(problem, owner="kladml-cli", next_step="pip install 'kladml-cli[tui]'") from error
+    # Nothing of what is imported and built at the start is garbage; looking for some takes a tenth of the time.
+    # The first screen looks again once it is painted.
+    gc.disable()
     app = KladmlApp(place)
     with app.logging_to_messages():
         app.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -85,7 +86,7 @@ def _follow(
     before: list[dict[str, Any]], coming: Iterable[dict[str, Any]], past: int, *, as_json: bool
 ) -> Mapping[str, Any]:
     event: Mapping[str, Any] = {}
-    for event in (before[0], *(before[1:][-past:] if past else ()), *coming):
+    for event in chain(before[:1], before[1:][-past:] if past else (), coming):
         _print(event, as_json=as_json)
     return event
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
@@ -15,6 +15,8 @@ from kladml_cli.ui.reading import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from textual.screen import Screen
 
     from kladml_cli.run_place import RunPlace
 
@@ -28,6 +30,8 @@ Screen { layout: vertical; background: $surface; }
 #body { height: 1fr; }
 DataTable { height: 1fr; background: $surface; scrollbar-size: 1 1; }
 Tree { scrollbar-size: 1 1; }
+#tree { width: 24; background: $panel; padding: 0; }
+#none { padding: 1 2; display: none; }
 """
 
 
@@ -48,11 +52,11 @@ class KladmlApp(App[None]):
         self.reader = Reader(place)
         self.messages: deque[logging.LogRecord] = deque(maxlen=_MOST_MESSAGES)
 
-    def on_mount(self) -> None:
-        """Open the first screen."""
+    def get_default_screen(self) -> Screen[Any]:
+        """Return the first screen."""
         from kladml_cli.ui.runs_screen import RunsScreen
 
-        self.push_screen(RunsScreen())
+        return RunsScreen()
 
     @contextmanager
     def logging_to_messages(self) -> Iterator[None]:

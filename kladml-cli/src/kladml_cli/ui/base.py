@@ -90,7 +90,7 @@ class KladmlScreen(Screen[None]):
 
     def action_back(self) -> None:
         """Return to the screen before."""
-        if len(self.app.screen_stack) > 2:  # noqa: PLR2004 - textual's own and the first
+        if len(self.app.screen_stack) > 1:
             self.app.pop_screen()
 
     def action_help(self) -> None:

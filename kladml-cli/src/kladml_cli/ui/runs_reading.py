@@ -18,16 +18,16 @@ class Choice:
     """Which runs to show.
 
     Attributes:
+        limit: How many at most.
         place: Those below it.
         where: A condition, or nothing.
         order: What to sort by, or nothing for the newest first.
-        limit: How many at most.
     """
 
+    limit: int
     place: Place = ()
     where: str = ""
     order: str = ""
-    limit: int = 100
 
 
 @dataclass(frozen=True, slots=True)

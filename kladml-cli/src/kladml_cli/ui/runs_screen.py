@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -26,16 +27,13 @@ _REFRESH = 3.0
 _SETTLING = 0.15
 """Seconds that the cursor rests on a place before its runs are read."""
 _PAGE = 100
+_FIRST_PAGE = 50
+"""Runs that are read for the first picture."""
 
 
 class RunsScreen(KladmlScreen):
     """Projects, families and experiments, and the runs of the one under the cursor."""
 
-    CSS = """
-    #tree { width: 24; background: $panel; padding: 0; }
-    #none { padding: 1 2; display: none; }
-    #prompt { height: 3; display: none; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "open", tooltip="open the run under the cursor", show=False),
         Binding("space", "mark", "mark", tooltip="mark a run, to compare it"),
@@ -53,7 +51,7 @@ class RunsScreen(KladmlScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._choice = Choice()
+        self._choice = Choice(limit=_FIRST_PAGE)
         self._chosen: Chosen | None = None
         self._asking = ""
         self._settling: Timer | None = None
@@ -192,6 +190,7 @@ class RunsScreen(KladmlScreen):
         self.query_one(PlaceTree).show(places)
         self._show_runs(chosen)
         self.set_timer(_SETTLING, self._read_places)  # what is slower to read can wait for the first picture
+        self.call_after_refresh(gc.enable)
 
     def _read_places(self) -> None:
         self.load("places", lambda: self.reader.read(all_places), self.query_one(PlaceTree).show)
