@@ -3,9 +3,9 @@
     python benchmarks/ui.py [REPEATS]
 
 The workspace is that of `benchmarks/runs.py`. Each measurement is a process of its own on a pseudo-terminal of 80
-columns and 24 lines, which ends by itself once the tree and the first runs are on the screen, and says how much CPU time
-it took until then: all of it, imports included. What an interpreter takes that imports click and nothing else is
-subtracted. `frame` is when the empty frame is painted. The exit status is 1 if the runs take more than half a second.
+columns and 24 lines, which ends by itself once the tree and the first runs are on the screen, and says how much CPU
+time it took until then: all of it, imports included. What an interpreter takes that imports click and nothing else is
+subtracted. The exit status is 1 if the runs take more than half a second.
 """
 
 from __future__ import annotations

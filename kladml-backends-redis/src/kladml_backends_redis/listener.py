@@ -34,12 +34,9 @@ class RedisListener(Listener):
     def __init__(self, client: redis.Redis, channel: str, server: str) -> None:
         self._client = client
         self._server = server
-        self._subscription = client.pubsub()
+        self._subscription: Any = client.pubsub()  # type: ignore[no-untyped-call]
         try:
-            self._subscription.subscribe(channel)
-            # What is published before the server has confirmed would be lost unseen.
-            if self._receive(_SUBSCRIBING, "subscribe") is None:
-                raise self._failed("it does not answer in time")
+            self._subscribe(channel)
         except BaseException:
             self.close()
             raise
@@ -59,6 +56,16 @@ class RedisListener(Listener):
             self._subscription.close()
         with suppress(RedisError, OSError):
             self._client.close()
+
+    def _subscribe(self, channel: str) -> None:
+        try:
+            self._subscription.subscribe(channel)
+        except (RedisError, OSError, ValueError) as error:
+            raise self._failed(str(error)) from error
+        # What is published before the server has confirmed would be lost unseen.
+        if self._receive(_SUBSCRIBING, "subscribe") is None:
+            reason = "it does not answer in time"
+            raise self._failed(reason)
 
     def _receive(self, timeout: float, kind: str) -> dict[str, Any] | None:
         until = time.monotonic() + timeout

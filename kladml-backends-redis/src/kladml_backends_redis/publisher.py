@@ -19,8 +19,8 @@ from redis.retry import Retry
 
 from kladml.errors import PublisherError
 from kladml.interfaces import PublisherInterface
-from kladml_backends_redis.messages import encode
 from kladml_backends_redis.listener import RedisListener
+from kladml_backends_redis.messages import encode
 from kladml_backends_redis.settings import OWNER, PASSWORD_VARIABLE, RedisSettings
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import click
 from kladml.errors import PluginError, TrackerError
 
 if TYPE_CHECKING:
-    from kladml.interfaces import TrackerInterface
+    from kladml_backends_local import LocalTracker
     from kladml_cli.run_place import RunPlace
 
 _STOPPING = 10.0
@@ -46,16 +46,17 @@ def serve(place: RunPlace, host: str, port: int) -> None:
     if find_spec("mlflow") is None or find_spec("flask") is None:
         problem = "kladml ui --web needs MLflow's server, which is not installed"
         raise PluginError(problem, owner="kladml-cli", next_step="pip install mlflow")
-    with loaded.open_tracker(name) as tracker:
+    tracker: LocalTracker = loaded.select("tracker", name)
+    with tracker:
         tracker.check()  # makes the database where there is none yet, and delivers what killed runs left
         command = server_command(tracker, host, port)
     click.echo(f"MLflow's pages: http://{host}:{port} (Ctrl-C ends them)", err=True)
     _run(command)
 
 
-def server_command(tracker: TrackerInterface, host: str, port: int) -> list[str]:
+def server_command(tracker: LocalTracker, host: str, port: int) -> list[str]:
     """Return the command that starts the server on the database of a local tracker."""
-    uri = f"sqlite:///{tracker.database.as_posix()}"  # type: ignore[attr-defined] - the local tracker has one
+    uri = f"sqlite:///{tracker.database.as_posix()}"
     where = ["--backend-store-uri", uri, "--host", host, "--port", str(port)]
     return [sys.executable, "-m", "mlflow", "server", *where]
 

@@ -71,9 +71,9 @@ def outcome_line(output):
 def test_json_has_an_object_a_line(kladml, recorded):
     recorded()
     lines = [json.loads(line) for line in kladml("watch", "digits@1", "--json", "--past", "100").output.splitlines()]
-    assert [line["event"] for line in lines] == [
-        "run_started", "step", "step", "step", "epoch_ended", "step", "step", "step", "epoch_ended", "metrics", "run_ended",
-    ]  # fmt: skip
+    steps = ["step"] * 3
+    events = ["run_started", *steps, "epoch_ended", *steps, "epoch_ended", "metrics", "run_ended"]
+    assert [line["event"] for line in lines] == events
     assert lines[4]["metrics"] == {"loss": 1.0, "lr": 0.5, "val_loss": 2.0}
     assert (lines[-1]["status"], lines[-1]["metrics"]) == ("FINISHED", {"eval_loss": 0.25})
 
@@ -166,9 +166,7 @@ def test_publisher_that_can_be_listened_to_is_heard(kladml, recorded, monkeypatc
         {"event": "epoch_ended", "time": 1.0, "epoch": 3, "step": 9, "metrics": {"loss": inf}},
         {"event": "run_ended", "time": 1.0, "status": "FINISHED", "metrics": {}, "artifacts": {}, "seconds": 61.0},
     ]
-    source = (
-        "from kladml.plugins import hookimpl\n@hookimpl\ndef kladml_register_publisher():\n    return PUBLISHER\n"
-    )
+    source = "from kladml.plugins import hookimpl\n@hookimpl\ndef kladml_register_publisher():\n    return PUBLISHER\n"
     install("speaking", {("publisher", "speaking"): "speaking_plugin"}, {"speaking_plugin": source})
     monkeypatch.setattr(Speaking, "heard", messages)
     import speaking_plugin

@@ -125,7 +125,7 @@ def test_tracker_that_cannot_be_read_leaves_the_rest(play, bench, workspace):
 
 
 def test_long_names_and_many_metrics_stay_on_the_screen(play, bench):
-    address, tracker = bench.begin("a-project-with-a-very-long-name/family/an-experiment-with-a-name-that-is-long")
+    _, tracker = bench.begin("a-project-with-a-very-long-name/family/an-experiment-with-a-name-that-is-long")
     tracker.log_metrics({f"a_metric_with_a_very_long_name_number_{number}": number for number in range(40)}, 1)
 
     async def script(player):

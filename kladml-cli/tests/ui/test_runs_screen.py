@@ -67,7 +67,7 @@ def test_catalog_of_a_newer_version_is_refused(play, bench, workspace):
     bench.run()
     with sqlite3.connect(workspace / ".kladml" / "catalog.db") as connection:
         (table,) = connection.execute("SELECT name FROM sqlite_master WHERE name LIKE 'kladml%version'").fetchone()
-        connection.execute(f"UPDATE {table} SET version_num = '9999'")
+        connection.execute(f"UPDATE {table} SET version_num = '9999'")  # noqa: S608
     connection.close()
 
     async def script(player):

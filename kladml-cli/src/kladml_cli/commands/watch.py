@@ -43,7 +43,12 @@ _STYLES: dict[str, dict[str, Any]] = {
 @click.command(epilog=EPILOG)
 @click.argument("run", metavar="RUN")
 @click.option(
-    "--past", metavar="N", type=click.IntRange(min=0), default=10, show_default=True, help="Begin with the last N lines."
+    "--past",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="Begin with the last N lines.",
 )
 @click.option(
     "--interval",

@@ -98,7 +98,9 @@ class CompareScreen(KladmlScreen):
     def _titles(self) -> list[Text]:
         """Return a short name of each run with its mark."""
         alone = len({address.experiment for address in self._addresses}) == 1
-        labels = [f"@{each.label}" if alone else f"{each.experiment.experiment}@{each.label}" for each in self._addresses]
+        labels = [
+            f"@{each.label}" if alone else f"{each.experiment.experiment}@{each.label}" for each in self._addresses
+        ]
         return [
             Text(f"{MARKS[place % len(MARKS)]} {label}", style=COLOURS[place % len(COLOURS)], justify="right")
             for place, label in enumerate(labels)

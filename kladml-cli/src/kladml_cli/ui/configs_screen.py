@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from kladml.workspace import Workspace
+    from kladml_cli.configuration import Configuration
 
 _IN_FORCE = "in force"
 _PATTERNS = ("*.yaml", "*.yml", "data/configs/**/*.yaml", "data/configs/**/*.yml")
@@ -116,15 +117,16 @@ class ConfigsScreen(KladmlScreen):
         return Text().append("✓ fits\n\n", style="bold green") + text
 
 
-def _in_force(loaded: object) -> Text:
-    from kladml_cli.configuration import DEFAULT_ORIGIN, Configuration
+def _in_force(loaded: Configuration) -> Text:
+    from kladml_cli.configuration import DEFAULT_ORIGIN
 
-    assert isinstance(loaded, Configuration)
     rows = loaded.rows()
     given = [row for row in rows if row.origin != DEFAULT_ORIGIN]
     text = pairs("set", [(row.key, f"{row.value}  ({row.origin})") for row in given])
-    return text + Text("\n" if given else "") + pairs(
-        "defaults", [(row.key, row.value) for row in rows if row.origin == DEFAULT_ORIGIN]
+    return (
+        text
+        + Text("\n" if given else "")
+        + pairs("defaults", [(row.key, row.value) for row in rows if row.origin == DEFAULT_ORIGIN])
     )
 
 

@@ -18,7 +18,7 @@ from kladml_cli.ui.runs_table import moment
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from kladml.datasets import Manifest
+    from kladml.datasets import Column, Manifest
 
 _MOST_FILES = 200
 
@@ -97,14 +97,7 @@ def _described(manifest: Manifest) -> Text:
     schema = manifest.schema
     facts = [("fingerprint", manifest.fingerprint), ("from", manifest.source)]
     text = pairs(str(manifest.reference), facts)
-    columns = [
-        (
-            column.name,
-            f"{column}{', target' if column.name == schema.target else ''}"
-            f"{f', {column.missing:,} missing' if column.missing else ''}",
-        )
-        for column in schema.columns
-    ]
+    columns = [(column.name, _noted(column, schema.target)) for column in schema.columns]
     text += Text("\n") + pairs(_count(len(columns), "column"), columns)
     text += Text("\n") + pairs("labels", [(label, f"{count:,}") for label, count in (schema.labels or {}).items()])
     files = [(file.name, size_text(file.size)) for file in manifest.files[:_MOST_FILES]]
@@ -116,3 +109,8 @@ def _described(manifest: Manifest) -> Text:
 
 def _count(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' if count != 1 else ''}"
+
+
+def _noted(column: Column, target: str | None) -> str:
+    notes = [str(column), *(["target"] if column.name == target else [])]
+    return ", ".join([*notes, *([f"{column.missing:,} missing"] if column.missing else [])])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -53,7 +53,6 @@ class RunsScreen(KladmlScreen):
         super().__init__()
         self._choice = Choice(limit=_FIRST_PAGE)
         self._chosen: Chosen | None = None
-        self._asking = ""
         self._settling: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -157,11 +156,11 @@ class RunsScreen(KladmlScreen):
 
         titles = {"where": "Only runs where", "order": "Sort by"}
         examples = {"where": "val_acc > 0.9 and params.lr < 0.01", "order": "-val_acc"}
-        self._asking = what
 
         def take(text: str | None) -> None:
             if text is not None:
-                self._choice = replace(self._choice, **{what: text.strip()}, limit=_PAGE)
+                changes: dict[str, Any] = {what: text.strip(), "limit": _PAGE}
+                self._choice = replace(self._choice, **changes)
                 self._read_runs()
 
         self.app.push_screen(Prompt(titles[what], examples[what], getattr(self._choice, what)), take)

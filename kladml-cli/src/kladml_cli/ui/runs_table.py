@@ -57,7 +57,8 @@ class RunsTable(DataTable[Text]):
         labels = [f"@{run.address.label}" if in_one else short(run.address) for run in chosen.runs]
         wanted = min(max((len(label) for label in labels), default=0), _MOST_ADDRESS)
         room = self.size.width - 1 - _MARK_WIDTH - _STATUS_WIDTH - _STARTED_WIDTH - 8 * _PADDING
-        metrics, used = [], 0
+        metrics: list[str] = []
+        used = 0
         for name in telling(chosen.runs):
             takes = _metric_width(name) + 2 * _PADDING
             if metrics and used + takes > room - min(wanted, room):
