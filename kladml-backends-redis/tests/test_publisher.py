@@ -59,7 +59,10 @@ def test_listener_hears_only_messages_of_runs(server):
 
 def test_listening_to_a_server_that_is_not_there_is_an_error(doomed_server):
     doomed_server.kill()
-    with RedisPublisher(doomed_server.url) as publisher, pytest.raises(PublisherError, match=r"nothing can be received"):
+    with (
+        RedisPublisher(doomed_server.url) as publisher,
+        pytest.raises(PublisherError, match=r"nothing can be received"),
+    ):
         publisher.listen("a")
 
 

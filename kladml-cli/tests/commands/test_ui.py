@@ -72,9 +72,7 @@ def test_web_starts_a_server_on_the_database(workspace):
 
 def test_server_that_ends_by_itself_is_an_error(kladml, workspace, monkeypatch):
     monkeypatch.setattr(mlflow_pages, "find_spec", lambda _: True)
-    monkeypatch.setattr(
-        mlflow_pages, "server_command", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"]
-    )
+    monkeypatch.setattr(mlflow_pages, "server_command", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
     outcome = kladml("ui", "--web")
     assert outcome.status == 5
     assert "MLflow's server ended with the status 3" in outcome.errors

@@ -15,7 +15,7 @@ from kladml_cli.run_rows import short
 from kladml_cli.ui.base import STATUS_STYLES, cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from kladml.interfaces import CatalogRun
     from kladml_cli.ui.runs_reading import Chosen
@@ -24,7 +24,7 @@ _PADDING = 1
 _MARK_WIDTH = 1
 _STATUS_WIDTH = 8
 _STARTED_WIDTH = 11
-_LEAST_METRIC, _MOST_METRIC = 6, 13
+_LEAST_METRIC, _CLIPPED_METRIC, _MOST_METRIC = 6, 8, 13
 _LEAST_ADDRESS = 10
 _MOST_ADDRESS = 34
 _EXPERIMENT = 3
@@ -57,14 +57,14 @@ class RunsTable(DataTable[Text]):
         labels = [f"@{run.address.label}" if in_one else short(run.address) for run in chosen.runs]
         wanted = min(max((len(label) for label in labels), default=0), _MOST_ADDRESS)
         room = self.size.width - 1 - _MARK_WIDTH - _STATUS_WIDTH - _STARTED_WIDTH - 8 * _PADDING
-        metrics: list[str] = []
+        metrics: dict[str, int] = {}
         used = 0
         for name in telling(chosen.runs):
-            takes = _metric_width(name) + 2 * _PADDING
-            if metrics and used + takes > room - min(wanted, room):
+            left = room - used - wanted - 2 * _PADDING
+            if metrics and left < _metric_width(name):
                 break
-            metrics.append(name)
-            used += takes
+            metrics[name] = min(_metric_width(name), max(left, _CLIPPED_METRIC))
+            used += metrics[name] + 2 * _PADDING
         width = max(min(wanted, room - used), _LEAST_ADDRESS, len("RUN"))
         rows = {
             key: self._cells(run, clipped(label, width), metrics)
@@ -83,9 +83,8 @@ class RunsTable(DataTable[Text]):
         self.add_column(Text("RUN"), width=width, key="run")
         self.add_column(Text("STATUS"), width=_STATUS_WIDTH, key="status")
         self.add_column(Text("STARTED"), width=_STARTED_WIDTH, key="started")
-        for name in metrics:
-            title = Text(clipped(name, _MOST_METRIC), justify="right")
-            self.add_column(title, width=_metric_width(name), key=f"metrics.{name}")
+        for name, takes in metrics.items():
+            self.add_column(Text(clipped(name, takes), justify="right"), width=takes, key=f"metrics.{name}")
         for key, cells in rows.items():
             self.add_row(*cells, key=key)
         if at in runs:
@@ -121,7 +120,7 @@ class RunsTable(DataTable[Text]):
         place = [*self.marked].index(key)
         return Text(MARKS[place % len(MARKS)], style=f"bold {COLOURS[place % len(COLOURS)]}")
 
-    def _cells(self, run: CatalogRun, label: str, metrics: Sequence[str]) -> list[Text]:
+    def _cells(self, run: CatalogRun, label: str, metrics: Iterable[str]) -> list[Text]:
         from kladml_backends_console.wording import number
 
         values = [number(run.metrics[name]) if name in run.metrics else "" for name in metrics]

@@ -154,7 +154,9 @@ class PublisherContract(BackendContract):
                 publisher.publish(CHANNEL, message)
             publisher.flush()
             heard = [listener.next(30.0) for _ in others]
-            assert [message and message["event"] for message in heard] == [each["event"] for each in sample_messages()[1:]]
+            assert [message and message["event"] for message in heard] == [
+                each["event"] for each in sample_messages()[1:]
+            ]
             assert listener.next(0.01) is None
         listener.close()
 
