@@ -7,6 +7,7 @@ import socket
 import threading
 
 import pytest
+import redis
 
 from kladml.errors import PublisherError
 from kladml.testing import PublisherContract
@@ -44,6 +45,32 @@ def test_subscriber_of_one_channel_gets_that_channel_alone(server, subscribe):
         publisher.publish("kladml:a@1", STEP)
         message = subscriber.get_message(timeout=10)
     assert (message["channel"], json.loads(message["data"])) == (b"kladml:a@1", STEP)
+
+
+def test_listener_hears_only_messages_of_runs(server):
+    with RedisPublisher(server.url) as publisher, publisher.listen("a") as listener:
+        with redis.Redis.from_url(server.url) as client:
+            client.publish("a", b"no json")
+            client.publish("a", b"[1]")
+        publisher.publish("a", STEP)
+        assert listener.next(10) == STEP
+        assert listener.next(0.01) is None
+
+
+def test_listening_to_a_server_that_is_not_there_is_an_error(doomed_server):
+    doomed_server.kill()
+    with (
+        RedisPublisher(doomed_server.url) as publisher,
+        pytest.raises(PublisherError, match=r"nothing can be received"),
+    ):
+        publisher.listen("a")
+
+
+def test_server_that_goes_away_ends_listening_with_an_error(doomed_server):
+    with RedisPublisher(doomed_server.url) as publisher, publisher.listen("a") as listener:
+        doomed_server.kill()
+        with pytest.raises(PublisherError, match=rf"127\.0\.0\.1:{doomed_server.port}.*start it"):
+            listener.next(10)
 
 
 def test_message_that_is_no_json_is_refused_and_the_next_one_sent(server, subscribe):

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "accelerate", "mlflow", "sqlalchemy", "boto3", "redis", "rich", "numpy", "sklearn"}
+HEAVY = {"textual", "torch", "accelerate", "mlflow", "sqlalchemy", "boto3", "redis", "rich", "numpy", "sklearn"}
 NOT_FOR_HELP = HEAVY | {"omegaconf", "pluggy", "yaml", "structlog", "importlib_metadata", "importlib.metadata"}
 
 PROGRAM = """\
@@ -52,7 +52,18 @@ def test_version_option_reads_no_metadata(imported):
 
 @pytest.mark.parametrize(
     "command",
-    ["init", "train", "runs list", "family create", "checkpoints list", "config show", "plugins check", "version"],
+    [
+        "init",
+        "train",
+        "runs list",
+        "family create",
+        "checkpoints list",
+        "config show",
+        "plugins check",
+        "ui",
+        "watch",
+        "version",
+    ],
 )
 def test_help_of_a_command_imports_nothing_heavy(imported, command):
     assert imported(*command.split(), "--help") & NOT_FOR_HELP == set()

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +71,8 @@ def place(artifacts: Mapping[str, str]) -> str | None:
     folder = folders.pop() if len(folders) == 1 else None
     if folder is None or not folder.startswith("file:"):
         return folder
+    from urllib.request import url2pathname  # not above: it loads an HTTP client
+
     path = Path(url2pathname(urlsplit(folder).path))
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -19,14 +19,13 @@ from redis.retry import Retry
 
 from kladml.errors import PublisherError
 from kladml.interfaces import PublisherInterface
+from kladml_backends_redis.listener import RedisListener
 from kladml_backends_redis.messages import encode
-from kladml_backends_redis.settings import PASSWORD_VARIABLE, RedisSettings
+from kladml_backends_redis.settings import OWNER, PASSWORD_VARIABLE, RedisSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
-
-OWNER = "kladml-backends-redis"
 
 _START = "start it, or set publisher.redis.url"
 _DATABASE = re.compile(r"(/\d*)?")
@@ -58,12 +57,14 @@ class RedisPublisher(PublisherInterface):
 
     api_version = 1
     settings_class: ClassVar[type[Any]] = RedisSettings
+    capabilities: ClassVar[frozenset[str]] = frozenset({"listen"})
 
     def __init__(self, url: str = "redis://127.0.0.1:6379/0", timeout: float = 0.5, retry_after: float = 5.0) -> None:
         if not 0 < timeout < 1:
             problem = f"publisher.redis.timeout is {timeout} s"
             raise PublisherError(problem, owner=OWNER, next_step="choose more than 0 and less than 1")
         self._server = _checked_server(url)
+        self._url = url
         self._client = _new_client(url, timeout)
         self._timeout = timeout
         self._retry_after = retry_after
@@ -98,6 +99,14 @@ class RedisPublisher(PublisherInterface):
             self._failure = (error.problem, error.next_step)
             self._silent_until = time.monotonic() + self._retry_after
             raise
+
+    def listen(self, channel: str) -> RedisListener:
+        """Subscribe to a channel, over a connection of its own.
+
+        Raises:
+            PublisherError: The server cannot be reached or denies access.
+        """
+        return RedisListener(_new_client(self._url, _CHECK_TIMEOUT), channel, self._server)
 
     def check(self) -> None:
         """Prove that the server answers and accepts the password, within 3 s.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+OWNER = "kladml-backends-redis"
 PASSWORD_VARIABLE = "KLADML_REDIS_PASSWORD"  # noqa: S105 - the name of the variable
 
 

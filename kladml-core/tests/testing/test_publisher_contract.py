@@ -172,3 +172,14 @@ class Broken(MemoryPublisher):
         "test_messages_are_not_changed",
         "test_messages_arrive_as_they_were_sent",
     }
+
+
+def test_publisher_whose_listeners_hear_of_all_runs(failing_cases):
+    source = """
+class Broken(MemoryPublisher):
+    def publish(self, channel, message):
+        super().publish(channel, message)
+        if channel.endswith("other@1"):
+            self.messages.append(("kladml:default/default/digits@3", message))
+"""
+    assert "test_listener_gets_what_is_published_on_its_channel_from_then_on" in failing_cases(broken(source))

@@ -6,7 +6,7 @@ from kladml.interfaces.catalog import CatalogInterface
 from kladml.interfaces.catalog_entries import CatalogEntry, CatalogRun, Removal
 from kladml.interfaces.config import ConfigEntry, ConfigInterface
 from kladml.interfaces.hierarchy import Hierarchy
-from kladml.interfaces.publisher import PublisherInterface
+from kladml.interfaces.publisher import Listener, PublisherInterface
 from kladml.interfaces.settings import Setting, settings_of
 from kladml.interfaces.storage import StorageInterface
 from kladml.interfaces.tracked_run import RUN_STATUSES, TrackedRun, UndeliveredRun
@@ -25,6 +25,7 @@ __all__ = [
     "EntryAddress",
     "ExperimentAddress",
     "Hierarchy",
+    "Listener",
     "PublisherInterface",
     "Removal",
     "RunAddress",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Self
 
 from kladml.interfaces.backend import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import TracebackType
 
 
 class PublisherInterface(Backend):
@@ -50,6 +51,8 @@ class PublisherInterface(Backend):
     | `run_ended` | `status`, `metrics`, `artifacts` (name to URI), `how_to_view` (list of text), `seconds` |
 
     Every message also has `time`, seconds since the epoch of Unix.
+
+    Capabilities: `listen` (`listen`).
     """
 
     @abstractmethod
@@ -66,3 +69,37 @@ class PublisherInterface(Backend):
 
     def flush(self) -> None:
         """Send what is still held back; this occurs once, before `close`."""
+
+    def listen(self, channel: str) -> Listener:
+        """Begin to receive what is published on a channel from now on, also by other processes. Capability `listen`.
+
+        Raises:
+            PublisherError: Nobody can listen now.
+        """
+        raise self._lacks("listen", f"listen to '{channel}'")
+
+
+class Listener(ABC):
+    """Receives the messages of one channel; used in a `with` block, which stops it."""
+
+    @abstractmethod
+    def next(self, timeout: float) -> dict[str, Any] | None:
+        """Return the next message, or None if there is none within so many seconds.
+
+        Raises:
+            PublisherError: Messages can no longer be received.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop; closing twice is harmless."""
+
+    def __enter__(self) -> Self:
+        """Return the listener itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()

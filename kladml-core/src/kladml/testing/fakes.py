@@ -19,6 +19,7 @@ from kladml.errors import ObjectNotFoundError, PublisherError, StorageError, Tra
 from kladml.interfaces import (
     ConfigEntry,
     ConfigInterface,
+    Listener,
     PublisherInterface,
     StorageInterface,
     TrackedRun,
@@ -239,11 +240,13 @@ class MemoryTracker(TrackerInterface):
 
 
 class MemoryPublisher(PublisherInterface):
-    """Keeps messages; one that is not JSON-able is a `PublisherError`.
+    """Keeps messages; one that is not JSON-able is a `PublisherError`. Capability `listen`.
 
     Attributes:
         messages: Pairs of channel and message, oldest first.
     """
+
+    capabilities: ClassVar[frozenset[str]] = frozenset({"listen"})
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, dict[str, Any]]] = []
@@ -256,3 +259,25 @@ class MemoryPublisher(PublisherInterface):
             problem = f"a message on '{channel}' cannot be written as JSON: {error}"
             raise PublisherError(problem, owner=_OWNER, next_step="send text, numbers, lists and mappings") from error
         self.messages.append((channel, kept))
+
+    def listen(self, channel: str) -> Listener:
+        """Return what hands out the messages that come to a channel from now on, without ever waiting."""
+        return _MemoryListener(self.messages, channel)
+
+
+class _MemoryListener(Listener):
+    def __init__(self, messages: list[tuple[str, dict[str, Any]]], channel: str) -> None:
+        self._messages = messages
+        self._channel = channel
+        self._place = len(messages)
+
+    def next(self, timeout: float) -> dict[str, Any] | None:
+        for place in range(self._place, len(self._messages)):
+            channel, message = self._messages[place]
+            if channel == self._channel:
+                self._place = place + 1
+                return message
+        return None
+
+    def close(self) -> None:
+        self._place = len(self._messages)

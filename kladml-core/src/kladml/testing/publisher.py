@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from kladml.errors import CapabilityError
 from kladml.testing.backend import BackendContract
 from kladml.testing.comparison import difference
 from kladml.testing.messages import CHANNEL, sample_messages
@@ -31,6 +32,7 @@ class PublisherContract(BackendContract):
     """
 
     kind: ClassVar[str] = "publisher"
+    optional: ClassVar[Mapping[str, tuple[str, ...]]] = {"listen": ("listen",)}
 
     @pytest.fixture
     def publisher(self) -> PublisherInterface:
@@ -133,6 +135,30 @@ class PublisherContract(BackendContract):
             publisher.publish(CHANNEL, message)
         publisher.flush()
         assert difference([message["step"] for _, message in delivered()], range(1, many + 1)) is None
+
+    # Listening: capability `listen`
+
+    def test_listener_gets_what_is_published_on_its_channel_from_then_on(self, publisher: PublisherInterface) -> None:
+        """A listener misses nothing that comes after it, and hears nothing of other channels or from before."""
+        if "listen" not in publisher.capabilities:
+            with pytest.raises(CapabilityError):
+                publisher.listen(CHANNEL)
+            return
+        first, *others = sample_messages()
+        publisher.publish(CHANNEL, first)
+        publisher.flush()
+        with publisher.listen(CHANNEL) as listener:
+            assert listener.next(0.01) is None
+            publisher.publish("kladml:default/default/other@1", sample_messages()[0])
+            for message in others:
+                publisher.publish(CHANNEL, message)
+            publisher.flush()
+            heard = [listener.next(30.0) for _ in others]
+            assert [message and message["event"] for message in heard] == [
+                each["event"] for each in sample_messages()[1:]
+            ]
+            assert listener.next(0.01) is None
+        listener.close()
 
 
 def _nested() -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""MLflow's own pages in a browser, on the runs of the workspace."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import click
+
+from kladml.errors import PluginError, TrackerError
+
+if TYPE_CHECKING:
+    from kladml_backends_local import LocalTracker
+    from kladml_cli.run_place import RunPlace
+
+_STOPPING = 10.0
+
+
+def serve(place: RunPlace, host: str, port: int) -> None:
+    """Run MLflow's server on the database of the local tracker until Ctrl-C.
+
+    Args:
+        place: Where the runs are.
+        host: Where it listens.
+        port: On which port.
+
+    Raises:
+        PluginError: MLflow's server is not installed.
+        TrackerError: The tracker keeps its runs elsewhere, or the server ends by itself.
+        WorkspaceError: There is no workspace.
+    """
+    from kladml.workspace import Workspace
+    from kladml_cli.configuration import Configuration
+
+    workspace = Workspace.find(place.workspace)
+    loaded = Configuration(
+        workspace, source=place.config_source, profile=place.profile, overrides=list(place.overrides)
+    )
+    names = loaded.resolved.selected("tracker")
+    name = "local" if names is None else next(iter(names), "")
+    if name != "local":
+        problem = f"the runs are recorded by {f'the tracker {name!r}' if name else 'no tracker'}, not in the workspace"
+        raise TrackerError(problem, next_step="open the pages of its server, or say --set tracker.use=local")
+    if find_spec("mlflow") is None or find_spec("flask") is None:
+        problem = "kladml ui --web needs MLflow's server, which is not installed"
+        raise PluginError(problem, owner="kladml-cli", next_step="pip install mlflow")
+    tracker: LocalTracker = loaded.select("tracker", name)
+    with tracker:
+        tracker.check()  # makes the database where there is none yet, and delivers what killed runs left
+        command = server_command(tracker, host, port)
+    click.echo(f"MLflow's pages: http://{host}:{port} (Ctrl-C ends them)", err=True)
+    _run(command)
+
+
+def server_command(tracker: LocalTracker, host: str, port: int) -> list[str]:
+    """Return the command that starts the server on the database of a local tracker."""
+    uri = f"sqlite:///{tracker.database.as_posix()}"
+    where = ["--backend-store-uri", uri, "--host", host, "--port", str(port)]
+    return [sys.executable, "-m", "mlflow", "server", *where]
+
+
+def _run(command: list[str]) -> None:
+    """Run a server; Ctrl-C reaches it as well, and it is waited for."""
+    with subprocess.Popen(command) as server:  # noqa: S603 - MLflow of this environment
+        try:
+            status = server.wait()
+        except KeyboardInterrupt:
+            try:
+                server.wait(_STOPPING)
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                server.kill()
+            return
+    if status != 0:
+        problem = f"MLflow's server ended with the status {status}"
+        raise TrackerError(problem, next_step="see its message above; another --port may be free")

@@ -1,0 +1,116 @@
+"""Data sets: their versions, and what is in each."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import DataTable
+
+from kladml_cli.ui.base import KladmlScreen, cell
+from kladml_cli.ui.facts import Facts, pairs
+from kladml_cli.ui.reading import in_background
+from kladml_cli.ui.runs_table import moment
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from kladml.datasets import Column, Manifest
+
+_MOST_FILES = 200
+
+
+class DataScreen(KladmlScreen):
+    """All versions of all data sets, and what is known of the one under the cursor."""
+
+    CSS = """
+    #versions { height: 40%; }
+    #version { height: 1fr; border-top: solid $primary; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("r", "refresh", "refresh", tooltip="read them again")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._versions: list[Manifest] = []
+
+    def compose_body(self) -> ComposeResult:
+        """Compose the table and the page below it."""
+        with Vertical(id="body"):
+            yield DataTable[Text](id="versions", cursor_type="row")
+            yield Facts(id="version")
+
+    def heading(self) -> Text:
+        """Return how many there are."""
+        names = {manifest.name for manifest in self._versions}
+        return Text(f"Data sets  {len(names)}, in {_count(len(self._versions), 'version')}" if names else "Data sets")
+
+    def on_mount(self) -> None:
+        """Read them."""
+        self.query_one("#versions").focus()
+        self.action_refresh()
+
+    def action_refresh(self) -> None:
+        """Read them again."""
+        self.load("data", lambda: in_background(self._read), self._show)
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        """Show what is in a version."""
+        if 0 <= event.cursor_row < len(self._versions):
+            self.query_one("#version", Facts).show(_described(self._versions[event.cursor_row]))
+
+    def _read(self) -> list[Manifest]:
+        from kladml.datasets import DatasetStore
+        from kladml.workspace import Workspace
+
+        store = DatasetStore(Workspace.find(self.reader.place.workspace).state)
+        return [manifest for name in store.names() for manifest in store.versions(name)[::-1]]
+
+    def _show(self, versions: list[Manifest]) -> None:
+        from kladml_cli.bytes_progress import size_text
+
+        self._versions = versions
+        table: DataTable[Text] = self.query_one("#versions", DataTable)
+        table.clear(columns=True)
+        table.add_columns(*map(Text, ("VERSION", "FORMAT", "ROWS", "FILES", "SIZE", "ADDED")))
+        for manifest in versions:
+            rows = manifest.schema.rows
+            table.add_row(
+                cell(manifest.reference),
+                cell(manifest.schema.format),
+                cell("-" if rows is None else f"{rows:,}", justify="right"),
+                cell(f"{len(manifest.files):,}", justify="right"),
+                cell(size_text(manifest.size), justify="right"),
+                cell(moment(datetime.fromisoformat(manifest.created_at))),
+            )
+        if not versions:
+            none = "No data sets yet.\n\nAdd one with: kladml data add NAME PATH"
+            self.query_one("#version", Facts).show(none)
+        self.show_heading()
+
+
+def _described(manifest: Manifest) -> Text:
+    from kladml_cli.bytes_progress import size_text
+
+    schema = manifest.schema
+    facts = [("fingerprint", manifest.fingerprint), ("from", manifest.source)]
+    text = pairs(str(manifest.reference), facts)
+    columns = [(column.name, _noted(column, schema.target)) for column in schema.columns]
+    text += Text("\n") + pairs(_count(len(columns), "column"), columns)
+    text += Text("\n") + pairs("labels", [(label, f"{count:,}") for label, count in (schema.labels or {}).items()])
+    files = [(file.name, size_text(file.size)) for file in manifest.files[:_MOST_FILES]]
+    text += Text("\n") + pairs(_count(len(manifest.files), "file"), files)
+    if len(manifest.files) > _MOST_FILES:
+        text.append(f"and {len(manifest.files) - _MOST_FILES:,} more\n", style="dim")
+    return text
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' if count != 1 else ''}"
+
+
+def _noted(column: Column, target: str | None) -> str:
+    notes = [str(column), *(["target"] if column.name == target else [])]
+    return ", ".join([*notes, *([f"{column.missing:,} missing"] if column.missing else [])])

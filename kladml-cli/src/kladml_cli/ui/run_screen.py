@@ -1,0 +1,163 @@
+"""One run: its metrics with a plot that follows it, its parameters, its files, and what it was made from."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.widgets import DataTable, TabbedContent, TabPane
+
+from kladml_cli.ui import run_texts
+from kladml_cli.ui.base import KladmlScreen
+from kladml_cli.ui.facts import Facts
+from kladml_cli.ui.metrics_table import MetricsTable, in_order
+from kladml_cli.ui.plot import Plot
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from kladml.history.pages import RunPage
+    from kladml.interfaces import CatalogRun, RunAddress
+    from kladml_cli.run_place import OpenPlace
+
+_LIVE = 1.0
+_SHARE = 5
+"""Reading a run that goes on takes at most one part in so many of the time."""
+
+_TITLES = ("LAST", "STEP", "BEST", "STEP")
+
+
+class RunScreen(KladmlScreen):
+    """Everything that is known of a run.
+
+    Args:
+        address: The run.
+    """
+
+    CSS = """
+    TabbedContent { height: 1fr; }
+    TabPane { padding: 0; }
+    #metrics { height: auto; max-height: 45%; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "tab('tab-metrics')", "metrics"),
+        Binding("2", "tab('tab-parameters')", "parameters"),
+        Binding("3", "tab('tab-files')", "files"),
+        Binding("4", "tab('tab-origin')", "origin", tooltip="code, data, plugins and environment"),
+        Binding("a", "all", "all", tooltip="show parameters at their defaults as well"),
+        Binding("r", "refresh", "refresh", tooltip="read everything again", show=False),
+    ]
+
+    def __init__(self, address: RunAddress) -> None:
+        super().__init__()
+        self._address = address
+        self._page: RunPage | None = None
+        self._with_all = False
+        self._files: tuple[str | None, list[str]] | None = None
+
+    def compose_body(self) -> ComposeResult:
+        """Compose the four pages."""
+        with TabbedContent(id="body"):
+            with TabPane("Metrics", id="tab-metrics"):
+                yield MetricsTable()
+                yield Plot(id="plot")
+            with TabPane("Parameters", id="tab-parameters"):
+                yield Facts(id="parameters")
+            with TabPane("Files", id="tab-files"):
+                yield Facts(id="files")
+            with TabPane("Origin", id="tab-origin"):
+                yield Facts(id="origin")
+
+    def heading(self) -> Text:
+        """Return which run it is and how it stands."""
+        return Text(str(self._address)) if self._page is None else run_texts.heading(self._page)
+
+    def on_mount(self) -> None:
+        """Read the run."""
+        self.query_one(MetricsTable).focus()
+        self._read()
+        self.set_interval(1.0, self._tick)
+
+    def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
+        """Read the files when they are looked at first; go where the arrows do something."""
+        if event.pane.id == "tab-files" and self._files is None:
+            self._read_files()
+        event.pane.query("MetricsTable, Facts").first().focus()
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        """Plot the metric under the cursor."""
+        self._plot()
+
+    def action_tab(self, name: str) -> None:
+        """Go to a page."""
+        self.query_one(TabbedContent).active = name
+
+    def action_all(self) -> None:
+        """Show all parameters, or those that were set."""
+        self._with_all = not self._with_all
+        if self._page is not None:
+            self.query_one("#parameters", Facts).show(run_texts.parameters(self._page, with_all=self._with_all))
+
+    def action_refresh(self) -> None:
+        """Read everything again."""
+        self._read()
+        if self._files is not None:
+            self._read_files()
+
+    def _read(self) -> None:
+        def read(opened: OpenPlace) -> tuple[RunPage, float]:
+            began = time.monotonic()
+            page = opened.page(opened.catalog.get_run(self._address))
+            return page, time.monotonic() - began
+
+        self.load("page", lambda: self.reader.read(read), self._show)
+
+    def _read_files(self) -> None:
+        self.query_one("#files", Facts).show(Text("reading…", style="dim"))
+        run = self._page.run if self._page is not None else None
+
+        def read(opened: OpenPlace) -> tuple[str | None, list[str]]:
+            return run_texts.stored_files(opened, run or _run(opened, self._address))
+
+        self.load("files", lambda: self.reader.read(read), self._show_files)
+
+    def _show(self, found: tuple[RunPage, float]) -> None:
+        from kladml_backends_console.wording import number
+
+        page, seconds = found
+        is_first = self._page is None
+        self._page = page
+        if page.run.status == "RUNNING":
+            self.set_timer(max(_LIVE, _SHARE * seconds), self._read)
+        rows = {}
+        for name in in_order([page]):
+            series = page.metrics[name]
+            best = ("", "") if series.best is None else (number(series.best[0]), str(series.best[1]))
+            rows[name] = (number(series.last[0]), str(series.last[1]), *best)
+        self.query_one(MetricsTable).show([Text(title, justify="right") for title in _TITLES], rows)
+        self._plot()
+        self.show_heading()
+        if is_first or page.run.status != "RUNNING":
+            self.query_one("#parameters", Facts).show(run_texts.parameters(page, with_all=self._with_all))
+            self.query_one("#origin", Facts).show(run_texts.origin(page))
+        if page.record.error:
+            self.show_error(page.record.error)
+
+    def _show_files(self, found: tuple[str | None, list[str]]) -> None:
+        self._files = found
+        self.query_one("#files", Facts).show(run_texts.files(*found))
+
+    def _plot(self) -> None:
+        name = self.query_one(MetricsTable).metric
+        if self._page is not None and name is not None and name in self._page.metrics:
+            self.query_one(Plot).show(name, [self._page.metrics[name]])
+
+    def _tick(self) -> None:
+        if self._page is not None and self._page.run.status == "RUNNING":
+            self.show_heading()
+
+
+def _run(opened: OpenPlace, address: RunAddress) -> CatalogRun:
+    return opened.catalog.get_run(address)
