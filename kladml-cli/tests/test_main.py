@@ -73,7 +73,7 @@ def test_reading_commands_have_json():
     reading = {
         *(f"{level} {name}" for level in ("project", "family", "experiment") for name in ("list", "show")),
         *("runs list", "checkpoints list", "checkpoints verify", "config show", "config check"),
-        *("plugins list", "plugins show", "plugins check", "version", "runs show", "compare"),
+        *("plugins list", "plugins show", "plugins check", "version", "runs show", "compare", "watch"),
         *("data list", "data show", "data diff", "data verify"),
     }
     acting = {

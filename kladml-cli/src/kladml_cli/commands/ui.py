@@ -32,7 +32,7 @@ extra 'tui': pip install 'kladml-cli[tui]'. --web needs MLflow as a whole.
 @run_place_options
 @global_options()
 def ui(*, place: RunPlace, web: bool, host: str, port: int) -> None:
-    """See projects, runs, data sets, configurations and plugins in the terminal."""
+    """See projects, runs, data sets and more in the terminal."""
     if web:
         from kladml_cli.mlflow_pages import serve
 

@@ -62,7 +62,7 @@ _STYLES: dict[str, dict[str, Any]] = {
 @run_place_options
 @global_options()
 def watch(*, place: RunPlace, run: str, past: int, interval: float, as_json: bool) -> None:
-    """Follow a run: its epochs and metrics, a line each, until it ends.
+    """Follow a run, a line for each epoch, until it ends.
 
     RUN is an address, such as @3, @-1 (the newest), @best, digits@3 or project/family/experiment@3.
     """
