@@ -3,6 +3,7 @@
 import pytest
 
 CONTRACT = """
+import time
 from dataclasses import replace
 
 import pytest
@@ -19,7 +20,6 @@ class TestBroken(CatalogContract):
         return Broken()
 """
 
-NUMBERS = "test_contents_get_numbers_without_gaps"
 SAME = "test_same_content_gets_the_number_that_it_has"
 LOWEST = "test_number_is_no_lower_than_asked"
 THREADS = "test_threads_never_share_a_number"
@@ -62,7 +62,7 @@ class Broken(MemoryCatalog):
         pytest.param(
             """
     def add_dataset(self, version):
-        return self._keep(replace(version, number=1 + len(self.list_datasets(version.name)))), True
+        return self._keep_version(replace(version, number=1 + len(self.list_datasets(version.name)))), True
 """,
             {SAME, LOWEST, THREADS, NOTED, GONE},
             id="counts what is there",
@@ -90,12 +90,12 @@ class Broken(MemoryCatalog):
         pytest.param(
             """
     def add_dataset(self, version):
-        known = [each for each in self.list_datasets(version.name) if each.fingerprint == version.fingerprint]
-        import time
-        time.sleep(0.001)
-        if known and known[-1].number >= version.number and known[-1].target == version.target:
+        known = [each for each in self.list_datasets(version.name) if each.is_content_of(version)]
+        last = max((number for name, number in self.datasets if name == version.name), default=0)
+        time.sleep(0.01)
+        if known and known[-1].number >= version.number:
             return known[-1], False
-        return super().add_dataset(replace(version, number=max([version.number - 1, *(n for name, n in self.datasets if name == version.name)]) + 1))
+        return self._keep_version(replace(version, number=max(version.number, last + 1))), True
 """,
             {THREADS},
             id="looks and gives in two steps",
@@ -103,7 +103,7 @@ class Broken(MemoryCatalog):
         pytest.param(
             """
     def note_dataset(self, version):
-        return self._keep(version)
+        return self._keep_version(version)
 """,
             {NOTED, STORAGE, BACK},
             id="notes anything",
@@ -112,7 +112,7 @@ class Broken(MemoryCatalog):
             """
     def note_dataset(self, version):
         kept = super().note_dataset(version)
-        return kept if kept.storage is None else self._keep(replace(kept, number=kept.number, storage="s3"))
+        return kept if kept.storage is None else self._keep_version(replace(kept, storage="s3"))
 """,
             {STORAGE},
             id="forgets the bucket",
@@ -122,7 +122,7 @@ class Broken(MemoryCatalog):
     def list_datasets(self, name=None):
         return sorted(super().list_datasets(name), key=lambda version: version.reference)
 """,
-            {NUMBERS, ORDER},
+            {ORDER},
             id="sorts numbers as text",
         ),
         pytest.param(
@@ -138,13 +138,15 @@ class Broken(MemoryCatalog):
     def list_datasets(self, name=None):
         return [replace(each, rows=None) for each in super().list_datasets(name)]
 """,
-            {READS_BACK},
+            {READS_BACK, SAME, LOWEST, NOTED, STORAGE, GONE, BACK},
             id="forgets the rows",
         ),
         pytest.param(
             """
     def remove_dataset(self, name, number):
-        return self.datasets.pop((name, number)) if (name, number) in self.datasets else super().remove_dataset(name, number)
+        known = super().remove_dataset(name, number)
+        del self.datasets[name, number]
+        return known
 """,
             {GONE, BACK},
             id="forgets the number, too",
@@ -174,4 +176,4 @@ class Broken(MemoryCatalog):
 )  # fmt: skip
 def test_catalog_that(failing_cases, method, failing):
     found = failing_cases(CONTRACT.replace("{broken}", f"\nclass Broken(MemoryCatalog):{method}"))
-    assert found >= failing
+    assert found == failing

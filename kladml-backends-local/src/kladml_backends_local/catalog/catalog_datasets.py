@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 class SqlDatasets(DatasetNumbers):
     """Numbers versions of data sets; `SqlCatalog` gives the database."""
 
-    _database: Database
+    @property
+    def _database(self) -> Database:
+        raise NotImplementedError
+
     _quick: QuickReader | None
 
     def add_dataset(self, version: CatalogDataset) -> tuple[CatalogDataset, bool]:

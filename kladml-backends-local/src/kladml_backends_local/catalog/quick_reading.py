@@ -1,4 +1,4 @@
-"""Reading runs and data sets from the SQLite file of a catalog without SQLAlchemy, whose import takes longer than all else.
+"""Reading from the SQLite file of a catalog without SQLAlchemy, whose import takes longer than all else.
 
 What looks another way than expected is left to SQLAlchemy, which also says what is wrong: a file that is absent, locked
 or damaged, or whose tables are of another version.
@@ -73,7 +73,7 @@ class QuickReader:
         """Return the versions of a data set, or of all, by name and number."""
         where, values = ("", ()) if name is None else ("AND d.name = ?", (name,))
         rows = self._read(f"{_DATASETS} {where} ORDER BY d.name, v.number", values)
-        return None if rows is None else [CatalogDataset(*row[:6], _moment(row[6]), *row[7:]) for row in rows]
+        return None if rows is None else [_catalog_dataset(*row) for row in rows]
 
     def _read(self, query: str, values: Iterable[str | int]) -> list[Any] | None:
         try:
@@ -114,6 +114,11 @@ def _catalog_runs(rows: Iterable[Any]) -> Iterable[CatalogRun]:
             {key: float(value) for key, value in json.loads(metrics or "{}").items()},
             dict(backends[used]),
         )
+
+
+def _catalog_dataset(name: str, number: int, fingerprint: str, *rest: Any) -> CatalogDataset:
+    form, size, files, created_at, *optional = rest
+    return CatalogDataset(name, number, fingerprint, form, size, files, _moment(created_at), *optional)
 
 
 def _moment(text: str) -> datetime:

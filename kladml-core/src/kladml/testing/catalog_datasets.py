@@ -15,7 +15,7 @@ from kladml.interfaces import CatalogDataset
 from kladml.testing.catalog_entries import CatalogEntriesContract
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from kladml.interfaces import CatalogInterface
     from kladml.testing.catalog_entries import Reopen
@@ -82,13 +82,13 @@ class CatalogDatasetsContract(CatalogEntriesContract):
 
     def test_threads_never_share_a_number(self, numbering: CatalogInterface, dataset: str) -> None:
         """Who adds at once gets one number for each content, and one content for each number."""
-        contents = [f"blake2b:{number % 10}" for number in range(40)]
+        contents = [f"blake2b:{number // 4}" for number in range(40)]
         with ThreadPoolExecutor(max_workers=4) as pool:
             found = list(pool.map(lambda text: numbering.add_dataset(version_of(dataset, fingerprint=text)), contents))
         assert {version.number for version, _ in found} == {*range(1, 11)}
-        assert len({(version.number, version.fingerprint) for version, _ in found}) == 10  # noqa: PLR2004
+        assert len({(version.number, version.fingerprint) for version, _ in found}) == 10
         assert [version.fingerprint for version, _ in found] == contents
-        assert sum(is_new for _, is_new in found) == 10  # noqa: PLR2004
+        assert sum(is_new for _, is_new in found) == 10
 
     # What is known
 
@@ -169,7 +169,11 @@ class CatalogDatasetsContract(CatalogEntriesContract):
     ) -> None:
         """Objects that add at once, as processes do, agree on the number of each content."""
         with reopened() as second, ThreadPoolExecutor(max_workers=2) as pool:
-            both = [pool.submit(_add_versions, one, dataset, 20) for one in (numbering, second)]
+            orders = (range(20), range(19, -1, -1))
+            both = [
+                pool.submit(_add_versions, one, dataset, order)
+                for one, order in zip((numbering, second), orders, strict=True)
+            ]
             first, other = (one.result() for one in both)
         assert first == other
         assert sorted(first.values()) == list(range(1, 21))
@@ -182,6 +186,6 @@ def version_of(name: str, number: int = 1, **changes: Any) -> CatalogDataset:
     return replace(version, **changes)
 
 
-def _add_versions(catalog: CatalogInterface, name: str, count: int) -> dict[str, int]:
-    added = [catalog.add_dataset(version_of(name, fingerprint=f"blake2b:{number}"))[0] for number in range(count)]
+def _add_versions(catalog: CatalogInterface, name: str, contents: Iterable[int]) -> dict[str, int]:
+    added = [catalog.add_dataset(version_of(name, fingerprint=f"blake2b:{content}"))[0] for content in contents]
     return {version.fingerprint: version.number for version in added}

@@ -32,7 +32,9 @@ class MemoryDatasets(DatasetNumbers):
             if same:
                 return same[-1], False
             given = [number for name, number in self.datasets if name == version.name]
-            return self._keep(replace(version, number=max(version.number, *(last + 1 for last in given), 1))), True
+            return self._keep_version(
+                replace(version, number=max(version.number, *(last + 1 for last in given), 1))
+            ), True
 
     def note_dataset(self, version: CatalogDataset) -> CatalogDataset:
         """Keep a version under its number."""
@@ -40,7 +42,7 @@ class MemoryDatasets(DatasetNumbers):
             known = self.datasets.get((version.name, version.number), version)
             if not known.is_content_of(version):
                 raise other_content(version, known, _OWNER)
-            return self._keep(replace(known, storage=version.storage or known.storage))
+            return self._keep_version(replace(known, storage=version.storage or known.storage))
 
     def list_datasets(self, name: str | None = None) -> list[CatalogDataset]:
         """List the versions of a data set, or of all."""
@@ -59,7 +61,7 @@ class MemoryDatasets(DatasetNumbers):
             self.removed_datasets.add((name, number))
             return self.datasets[name, number]
 
-    def _keep(self, version: CatalogDataset) -> CatalogDataset:
+    def _keep_version(self, version: CatalogDataset) -> CatalogDataset:
         self.datasets[version.name, version.number] = version
         self.removed_datasets.discard((version.name, version.number))
         return version
