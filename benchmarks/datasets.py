@@ -4,7 +4,7 @@
 
 Each way is a process of its own: wall and CPU time (user and system, of all its threads) and its peak memory. All ways
 take turns in each round, from the same caches and with an idle disk; medians are printed. A ratio above 1 means faster
-than `b2sum`. The figures assert nothing. `add` is what `kladml data add` does: copy, hash, wait for the disk. `add again`
+than `b2sum`. Nothing is asserted. `add` is what `kladml data add` does: copy, hash, wait for the disk; `add again`
 is a second time with one file changed; `add --link` takes hard links; `add half` adds half as many bytes, which shows
 that the memory does not grow. `cp` copies alone and waits for nothing.
 """
