@@ -128,6 +128,7 @@ def test_database_that_is_away_keeps_anything_from_being_kept(of, file, tmp_path
     away = ("--set", "catalog.sql.url=postgresql://me@127.0.0.1:9/team")
     outcome = of("anna", "add", "notes", file("two"), *away, status=5)
     assert "the catalog postgresql+psycopg://127.0.0.1:9/team cannot be used" in outcome.errors
+    assert "nothing was changed, and '--catalog none' goes without it" in outcome.errors
     objects = [path for path in (tmp_path / "anna/.kladml/objects").rglob("*") if path.is_file()]
     assert [path.read_text() for path in objects] == ["one"]
     listed = of("anna", "list", *away)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from kladml.errors import BackendError
+from kladml.errors import BackendError, CatalogError
 from kladml.interfaces import CatalogDataset
 from kladml.interfaces.dataset_numbers import other_content
 from kladml.log import get_logger
@@ -44,8 +44,14 @@ class CatalogVersions:
         Raises:
             CatalogError: It cannot.
         """
-        if self._catalog is not None:
+        if self._catalog is None:
+            return
+        try:
             self._catalog.check()
+        except CatalogError as error:
+            hint = "nothing was changed, and '--catalog none' goes without it"
+            next_step = f"{error.next_step}; {hint}" if error.next_step else hint
+            raise CatalogError(error.problem, owner=error.owner, next_step=next_step) from error
 
     def versions(self, name: str | None = None) -> list[CatalogDataset]:
         """Return the versions of a data set, or of all, by name and number; none where there is no catalog.

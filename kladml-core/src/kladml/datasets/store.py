@@ -179,6 +179,7 @@ class DatasetStore:
             DataError: There is no such version.
             CatalogError: The catalog cannot be reached; what is left can be removed again.
         """
+        self.shared.check()
         with self.locked(f"removing {reference}"):
             gone = [self.get(reference)] if reference.version is not None else self.versions(reference.name)
             if not gone:

@@ -59,6 +59,7 @@ class DatasetTransfer:
             StorageError: The storage fails; what is there then is no version yet.
             CatalogError: The catalog cannot be reached; where that is at the end, the push can be repeated.
         """
+        self._store.shared.check()
         self._store.shared.note(manifest)
         there = self._manifest(manifest.reference) if manifest.version in self.versions(manifest.name) else None
         if there is not None and there.files != manifest.files:
