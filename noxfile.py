@@ -234,6 +234,13 @@ def bench_runs(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHON)
+def bench_data(session: nox.Session) -> None:
+    """What adding files to a data set costs beside b2sum and cp; `nox -s bench_data -- --gigabytes 5` for more."""
+    install(session, "./kladml-core")
+    session.run("python", "benchmarks/datasets.py", *session.posargs)
+
+
+@nox.session(python=PYTHON)
 def bench_trainer(session: nox.Session) -> None:
     """The trainer's cost per step beside a raw PyTorch loop and its peers; prints the tables."""
     folder = "benchmarks/trainer"

@@ -13,6 +13,7 @@ import pytest
 
 from kladml.errors import CatalogError
 from kladml.interfaces import EntryAddress, RunAddress
+from kladml.testing.catalog_datasets import version_of
 from kladml_backends_local import SqlCatalog
 from kladml_backends_local.catalog import backup, engine, schema
 
@@ -80,6 +81,25 @@ def test_copy_is_what_there_was_before(path, url, copy, caplog):
     assert dump(copy) == before
     assert str(copy) in caplog.text
     assert sorted(each.name for each in path.parent.iterdir()) == ["catalog.db", "catalog.db.bak-0001"]
+
+
+def test_version_0002_is_copied_and_gets_data_sets(path, url):
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(schema._MIGRATIONS))
+    opened = engine.open_engine(engine.read_url(url))
+    with engine.for_writing(opened).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+    opened.dispose()
+    before = dump(path)
+    with SqlCatalog(path) as catalog:
+        assert catalog.list_datasets() == []
+        assert len(catalog.list_runs()) == 3
+        assert catalog.add_dataset(version_of("digits"))[0].number == 1
+    assert dump(path.with_name("catalog.db.bak-0002")) == before
 
 
 def test_new_and_current_databases_are_not_copied(tmp_path):
@@ -192,6 +212,6 @@ def test_waiting_for_another_process_is_said_and_succeeds(path, url, monkeypatch
 def test_version_of_the_copy_is_that_of_its_tables(path, url, copy):
     with SqlCatalog(url) as catalog:
         catalog.check()
-    assert schema.HEAD == "0002"
+    assert schema.HEAD == "0003"
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute(f"SELECT version_num FROM {schema.VERSION_TABLE}").fetchall() == [("0001",)]  # noqa: S608 - a constant

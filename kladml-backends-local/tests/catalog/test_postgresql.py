@@ -44,6 +44,14 @@ with SqlCatalog(sys.argv[1]) as catalog:
             continue
         print(*(run.label for run in removal.runs), sep="\\n")
 """
+ADD_DATA = """
+import sys
+from kladml.testing.catalog_datasets import version_of
+from kladml_backends_local import SqlCatalog
+with SqlCatalog(sys.argv[1]) as catalog:
+    for content in range(20):
+        print(catalog.add_dataset(version_of("digits", fingerprint=f"blake2b:{content}"))[0].number)
+"""
 
 
 class TestSqlCatalogInPostgresql(CatalogContract):
@@ -86,6 +94,15 @@ def test_runs_that_start_while_their_project_is_deleted_have_distinct_numbers(fi
         assert labels == list(range(1, 41))
         left = [int(run.address.label) for run in catalog.list_runs()]
     assert sorted([*left, *deleted]) == labels
+
+
+def test_workspaces_that_add_at_once_agree_on_the_number_of_each_content(finished, postgresql_url):
+    """From the first row on: the tables, the data set and its versions are made by six processes together."""
+    first, *others = finished(*[ADD_DATA] * 6, url=postgresql_url)
+    assert others == [first] * 5
+    assert sorted(first) == list(range(1, 21))
+    with SqlCatalog(postgresql_url) as catalog:
+        assert [version.number for version in catalog.list_datasets("digits")] == list(range(1, 21))
 
 
 def test_migrations_make_the_tables_as_they_are_declared(postgresql_url):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from kladml.errors import AddressError, CatalogError
 from kladml.interfaces import ExperimentAddress, RunAddress
+from kladml.testing.catalog_datasets import version_of
 from kladml_backends_local import SqlCatalog
 from kladml_backends_local.catalog.engine import sqlite_url
 
@@ -47,6 +49,13 @@ def test_both_read_the_same(quick, slow):
     assert quick.newest_runs(2) == slow.newest_runs(2)
     assert quick.newest_runs(2, DIGITS) == slow.newest_runs(2, DIGITS)
     assert quick.newest_runs(2, DIGITS)[1] == 3
+    for given in (version_of("b", rows=None, target=None), version_of("a"), version_of("a", 10), version_of("a", 2)):
+        slow.note_dataset(given)
+    slow.note_dataset(replace(version_of("gone", 3), storage="s3/team"))
+    slow.remove_dataset("gone", 3)
+    assert [version.reference for version in quick.list_datasets()] == ["a@1", "a@2", "a@10", "b@1"]
+    for name in (None, "a", "gone"):
+        assert quick.list_datasets(name) == slow.list_datasets(name)
     for label in ("4", "02", "x", "1.0"):
         for catalog in (quick, slow):
             with pytest.raises(AddressError, match="there is no run"):
@@ -61,6 +70,7 @@ from pathlib import Path
 from kladml_backends_local import SqlCatalog
 with SqlCatalog(Path({str(file)!r})) as catalog:
     assert len(catalog.list_runs()) == len(catalog.list_experiments()) == catalog.newest_runs(5)[1] == 1
+    assert catalog.list_datasets() == []
     catalog.get_run(catalog.list_runs()[0].address)
 assert "sqlalchemy" not in sys.modules
 """

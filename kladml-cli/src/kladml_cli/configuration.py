@@ -121,18 +121,27 @@ class Configuration:
         Raises:
             CatalogError: None is selected, or it cannot be used.
         """
-        selector = BackendSelector(self.resolved, self.registry, self.workspace)
-        selected = selector.select("catalog", DEFAULT)
-        if not selected:
+        catalog = self.find_catalog()
+        if catalog is None:
             problem = "no catalog is selected, and only a catalog remembers runs"
             raise CatalogError(problem, next_step="set catalog.use, such as with --catalog sql")
-        catalog: CatalogInterface = selected[0].backend
         if checked:
             catalog.check()
         return catalog
 
-    def open_storage(self) -> tuple[StorageInterface, str]:
-        """Return the selected storage, which the caller closes, and the bucket of the configuration in it.
+    def find_catalog(self) -> CatalogInterface | None:
+        """Return the selected catalog, which the caller closes, or None where none is selected.
+
+        Raises:
+            PluginError: It cannot be used.
+            ConfigError: Its settings do not fit.
+        """
+        selector = BackendSelector(self.resolved, self.registry, self.workspace)
+        selected = selector.select("catalog", DEFAULT)
+        return selected[0].backend if selected else None
+
+    def open_storage(self) -> tuple[StorageInterface, str, str]:
+        """Return the selected storage, which the caller closes, its name, and the configuration's bucket in it.
 
         Raises:
             StorageError: None is selected, or it cannot be used.
@@ -143,7 +152,7 @@ class Configuration:
             problem = "no storage is selected"
             raise StorageError(problem, next_step="set storage.use, such as with --storage s3")
         storage: StorageInterface = selected[0].backend
-        return storage, self.resolved.run.artifacts.bucket or storage.default_bucket
+        return storage, selected[0].name, self.resolved.run.artifacts.bucket or storage.default_bucket
 
     def open_tracker(self, name: str) -> TrackerInterface:
         """Return a tracker, selected or not, which the caller closes.

@@ -120,7 +120,11 @@ def test_verify_finds_what_changed(kladml, workspace, numbers):
 def test_push_and_pull(kladml, workspace, numbers):
     outcome = kladml("data", "push", "numbers")
     assert outcome.output == "numbers@2 pushed to 'runs': 1 of 1 file, 242 B were missing\n"
-    kladml("data", "remove", "numbers", "--all")
+    removed = kladml("data", "remove", "numbers", "--all")
+    assert removed.errors == "the catalog still knows numbers@2, which is in local/runs\n"
+    (row,) = kladml("data", "list").output.splitlines()
+    assert (row.split()[0], row.split()[-1]) == ("numbers@2", "local/runs")
+    assert kladml("data", "remove", "numbers", "--all", "--forget").output == "the catalog forgot numbers@2\n"
     assert kladml("data", "list").errors == "no data sets yet; 'kladml data add NAME PATH' adds one\n"
     assert kladml("data", "pull", "numbers@2").output.startswith("numbers@2 pulled from 'runs': 1 of 1")
     content = json.loads(kladml("data", "pull", "numbers", "--json").output)

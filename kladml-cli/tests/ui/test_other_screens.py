@@ -20,6 +20,25 @@ def test_data_sets_and_what_is_in_them(play, workspace, kladml, fixed_times):
     play(script)
 
 
+def test_data_set_that_is_elsewhere_says_how_to_get_it(play, workspace, kladml):
+    from kladml.testing.catalog_datasets import version_of
+    from kladml_backends_local import SqlCatalog
+
+    (workspace / "d.csv").write_text("x,label\n1.5,a\n", encoding="utf-8")
+    assert kladml("data", "add", "small", "d.csv").status == 0
+    with SqlCatalog(workspace / ".kladml/catalog.db") as catalog:
+        catalog.note_dataset(version_of("big", 3, storage="s3/team"))
+
+    async def script(player):
+        await player.sees("No runs")
+        await player.press("d")
+        await player.sees("Data sets  2, in 2 versions", "big@3", "s3/team", "kladml data pull big@3 --storage s3")
+        await player.press("down")
+        await player.sees("from         d.csv")
+
+    play(script)
+
+
 def test_no_data_sets_say_how_to_add_one(play, workspace):
     async def script(player):
         await player.sees("No runs")

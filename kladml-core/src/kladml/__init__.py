@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kladml.config import RunConfig, TrainingConfig
     from kladml.errors import KladMLError
     from kladml.interfaces import (
+        CatalogDataset,
         CatalogEntry,
         CatalogInterface,
         CatalogRun,
@@ -35,6 +36,7 @@ __version__ = "0.20.0"
 
 _EXPORTS = {
     "BaseModel": "kladml.models",
+    "CatalogDataset": "kladml.interfaces",
     "CatalogEntry": "kladml.interfaces",
     "CatalogInterface": "kladml.interfaces",
     "CatalogRun": "kladml.interfaces",
@@ -62,6 +64,7 @@ _EXPORTS = {
 
 __all__ = [
     "BaseModel",
+    "CatalogDataset",
     "CatalogEntry",
     "CatalogInterface",
     "CatalogRun",

@@ -24,7 +24,7 @@ def run(number=3, seconds=60, status="FINISHED", **metrics):
 FACTS = Facts(
     run(val_acc=0.95, loss=float("nan")),
     params={"lr": "0.005", "optimizer": "adamw", "flag": "True", "training.seed": "7"},
-    tags={"kladml.seed": "0"},
+    tags={"kladml.seed": "0", "kladml.data": "digits@1"},
 )
 
 
@@ -33,6 +33,8 @@ FACTS = Facts(
     [
         "val_acc > 0.9",
         "metrics.val_acc > 0.9",
+        "data == 'digits@1'",
+        "data != 'digits@2' and tags.kladml.data == 'digits@1'",
         "metrics['val_acc'] >= 0.95",
         "0.9 < val_acc < 1",
         "val_acc > 0.9 and params.lr < 0.01",

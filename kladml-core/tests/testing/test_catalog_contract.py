@@ -251,6 +251,8 @@ class TestForgetful(CatalogContract):
         "test_runs_outlive_the_object",
         "test_two_objects_share_one_numbering",
         "test_entries_outlive_the_object",
+        "test_versions_outlive_the_object",
+        "test_two_objects_share_the_numbers_of_data_sets",
     }
 
 

@@ -25,7 +25,7 @@ def broken(source):
 def test_catalog_that_does_not_declare_that_it_organises(failing_cases):
     source = """
 class Broken(MemoryCatalog):
-    capabilities = frozenset({"resume"})
+    capabilities = frozenset({"datasets", "resume"})
 """
     assert failing_cases(broken(source)) == {
         "test_capabilities_are_declared_where_they_are_implemented",
@@ -36,7 +36,7 @@ class Broken(MemoryCatalog):
 def test_catalog_that_forgets_in_silence_what_it_cannot_organise(failing_cases):
     source = """
 class Broken(MemoryCatalog):
-    capabilities = frozenset({"resume"})
+    capabilities = frozenset({"datasets", "resume"})
 
     def delete_run(self, address):
         pass

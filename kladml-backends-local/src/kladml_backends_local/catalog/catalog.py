@@ -1,4 +1,4 @@
-"""Projects, families, experiments and runs in an SQL database."""
+"""Projects, families, experiments, runs and data sets in an SQL database."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from kladml.errors import AddressError, CatalogError
 from kladml.interfaces import RUN_STATUSES, CatalogInterface, RunAddress
 from kladml.interfaces.refusals import checked_description
+from kladml_backends_local.catalog.catalog_datasets import SqlDatasets
 from kladml_backends_local.catalog.quick_reading import QuickReader
 from kladml_backends_local.settings import OWNER, SqlCatalogSettings
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 DATABASE_NAME = "catalog.db"
 
 
-class SqlCatalog(CatalogInterface):
-    """Remembers runs in SQLite, or in any database that SQLAlchemy speaks to.
+class SqlCatalog(SqlDatasets, CatalogInterface):
+    """Remembers runs and data sets in SQLite, or in any database that SQLAlchemy speaks to.
 
     The tables are made, or brought to the current version, at the first use.
 
@@ -40,7 +41,7 @@ class SqlCatalog(CatalogInterface):
     """
 
     settings_class: ClassVar[type[SqlCatalogSettings]] = SqlCatalogSettings
-    capabilities: ClassVar[frozenset[str]] = frozenset({"organise", "resume"})
+    capabilities: ClassVar[frozenset[str]] = frozenset({"datasets", "organise", "resume"})
 
     def __init__(self, url: str | URL | Path | None = None, password: str | None = None) -> None:
         if url is None:

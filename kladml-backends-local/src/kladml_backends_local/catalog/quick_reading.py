@@ -1,4 +1,4 @@
-"""Reading runs from the SQLite file of a catalog without SQLAlchemy, whose import takes longer than all else.
+"""Reading from the SQLite file of a catalog without SQLAlchemy, whose import takes longer than all else.
 
 What looks another way than expected is left to SQLAlchemy, which also says what is wrong: a file that is absent, locked
 or damaged, or whose tables are of another version.
@@ -12,7 +12,7 @@ from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from kladml.interfaces import CatalogRun, ExperimentAddress, RunAddress
+from kladml.interfaces import CatalogDataset, CatalogRun, ExperimentAddress, RunAddress
 from kladml_backends_local.catalog.version import HEAD, VERSION_TABLE
 
 if TYPE_CHECKING:
@@ -31,6 +31,13 @@ _RUNS = f"""
 SELECT r.experiment_id, p.name, f.name, e.name, r.number, r.run_id, r.status, r.started_at, r.ended_at,
     r.metrics, r.backends
 {_EXPERIMENTS} {_JOINED}
+"""
+_DATASETS = """
+SELECT d.name, v.number, v.fingerprint, v.format, v.size, v.files, v.created_at, v.row_count, v.columns, v.target,
+    v.labels, v.storage
+FROM kladml_dataset_versions AS v
+JOIN kladml_datasets AS d ON d.id = v.dataset_id
+WHERE v.removed_at IS NULL
 """
 
 
@@ -61,6 +68,12 @@ class QuickReader:
         """Return the experiments, sorted."""
         rows = self._read(f"SELECT p.name, f.name, e.name {_EXPERIMENTS}", ())
         return None if rows is None else sorted(ExperimentAddress(*row) for row in rows)
+
+    def datasets(self, name: str | None = None) -> list[CatalogDataset] | None:
+        """Return the versions of a data set, or of all, by name and number."""
+        where, values = ("", ()) if name is None else ("AND d.name = ?", (name,))
+        rows = self._read(f"{_DATASETS} {where} ORDER BY d.name, v.number", values)
+        return None if rows is None else [_catalog_dataset(*row) for row in rows]
 
     def _read(self, query: str, values: Iterable[str | int]) -> list[Any] | None:
         try:
@@ -101,6 +114,11 @@ def _catalog_runs(rows: Iterable[Any]) -> Iterable[CatalogRun]:
             {key: float(value) for key, value in json.loads(metrics or "{}").items()},
             dict(backends[used]),
         )
+
+
+def _catalog_dataset(name: str, number: int, fingerprint: str, *rest: Any) -> CatalogDataset:
+    form, size, files, created_at, *optional = rest
+    return CatalogDataset(name, number, fingerprint, form, size, files, _moment(created_at), *optional)
 
 
 def _moment(text: str) -> datetime:

@@ -7,7 +7,18 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, DateTime, ForeignKey, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.types import TypeDecorator
 
 from kladml.interfaces.refusals import LONGEST_DESCRIPTION
@@ -138,4 +149,35 @@ retired_numbers = Table(
     Column("experiment", String(NAME_LENGTH), nullable=False),
     Column("last_number", Integer, nullable=False),
     UniqueConstraint("project", "family", "experiment"),
+)
+
+datasets = Table(
+    "kladml_datasets",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(NAME_LENGTH), nullable=False),
+    # Read for update in the transaction that adds a version: this row is what concurrent processes queue for.
+    Column("last_number", Integer, nullable=False),
+    UniqueConstraint("name"),
+)
+
+# A version that was removed keeps its row, so that its number never means anything else.
+dataset_versions = Table(
+    "kladml_dataset_versions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("dataset_id", Integer, ForeignKey("kladml_datasets.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("fingerprint", String(100), nullable=False),
+    Column("format", String(50), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("files", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("row_count", BigInteger, nullable=True),
+    Column("columns", Integer, nullable=False),
+    Column("target", Text, nullable=True),
+    Column("labels", Integer, nullable=False),
+    Column("storage", Text, nullable=True),
+    Column("removed_at", UtcDateTime, nullable=True),
+    UniqueConstraint("dataset_id", "number"),
 )

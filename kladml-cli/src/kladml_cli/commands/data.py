@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from kladml_cli.commands.data_compare import diff, sync, verify
+from kladml_cli.commands.data_compare import diff, verify
+from kladml_cli.commands.data_show import list_datasets, show
+from kladml_cli.commands.data_sync import sync
 from kladml_cli.commands.data_transfer import pull, push
+from kladml_cli.data_place import data_place_options
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
-from kladml_cli.settings_options import json_option, workspace_option
+from kladml_cli.settings_options import json_option
 
 if TYPE_CHECKING:
-    from kladml.datasets import Manifest, Schema
+    from kladml.datasets import DatasetReference, DatasetStore
+    from kladml.interfaces import CatalogDataset
+    from kladml_cli.data_place import DataPlace
 
 ADD_EPILOG = """\
 Examples:
@@ -30,36 +35,17 @@ Formats: CSV, Parquet, Arrow and Feather (these need the extra 'data' of kladml-
 folders of images whose names are the labels. Other files are kept, too.
 """
 
-LIST_EPILOG = """\
-Examples:
-
-\b
-  kladml data list
-  kladml data list digits
-  kladml data list --json
-"""
-
-SHOW_EPILOG = """\
-Examples:
-
-\b
-  kladml data show digits
-  kladml data show digits@1 --files
-  kladml data show digits@1 --json
-"""
-
 REMOVE_EPILOG = """\
 Examples:
 
 \b
   kladml data remove digits@1
   kladml data remove digits --all
+  kladml data remove digits@1 --forget
 
-The number of a version that was removed is not given again.
+The number of a version that was removed is not given again. The catalog goes on
+knowing a version that was pushed to a storage, unless you add --forget.
 """
-
-_SHOWN = 12
-"""How many columns and labels are shown without being asked for."""
 
 
 @click.group(cls=CommandGroup)
@@ -75,202 +61,94 @@ def data() -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--target", metavar="COLUMN", help="Column or array with the targets; as before, or y, target, label.")
 @click.option("--link", is_flag=True, help="Hard-link the files instead of copying them; they are read-only then.")
-@workspace_option
+@data_place_options
 @json_option
 @global_options()
-def add(*, name: str, path: Path, target: str | None, link: bool, workspace: Path | None, as_json: bool) -> None:
+def add(*, name: str, path: Path, target: str | None, link: bool, place: DataPlace, as_json: bool) -> None:
     """Make a version NAME@n of the file or folder PATH.
 
     The files are copied into the workspace; where the file system has reflinks, copies share their blocks. Contents
     that a version has already are not copied again. If anything fails, nothing is kept.
+
+    The catalog gives the number: who shares it has the same content under NAME@n.
     """
-    from kladml.datasets import DatasetStore
-    from kladml.workspace import Workspace
+    from kladml.datasets.catalog_versions import entry_of
+    from kladml_cli.data_output import in_short, summary_of_manifest
     from kladml_cli.progress import bar
     from kladml_cli.terminal import print_json
 
-    store = DatasetStore(Workspace.find(workspace).state)
-    manifest, is_new = store.add(name, path, target=target, link=link, progress=bar)
+    with place.open() as opened:
+        manifest, is_new = opened.store.add(name, path, target=target, link=link, progress=bar)
     if as_json:
-        print_json({"new": is_new, **_summary(manifest)})
+        print_json({"new": is_new, **summary_of_manifest(manifest)})
         return
     if not is_new:
         click.echo(f"{manifest.reference} has exactly this content already")
         return
-    click.echo(f"{manifest.reference}  {_in_short(manifest)}")
+    click.echo(f"{manifest.reference}  {in_short(entry_of(manifest))}")
     click.echo(manifest.fingerprint)
     click.echo(f"Next: kladml train ... --data {manifest.name}", err=True)
-
-
-@data.command(name="list", epilog=LIST_EPILOG)
-@click.argument("name", required=False)
-@workspace_option
-@json_option
-@global_options()
-def list_datasets(*, name: str | None, workspace: Path | None, as_json: bool) -> None:
-    """List the data sets, each with its latest version; or all versions of NAME, the newest first."""
-    from kladml.datasets import DatasetReference, DatasetStore
-    from kladml.workspace import Workspace
-    from kladml_cli.terminal import print_json, print_table, size
-
-    store = DatasetStore(Workspace.find(workspace).state)
-    if name is None:
-        found = [store.versions(each)[-1] for each in store.names()]
-    else:
-        store.get(DatasetReference(DatasetReference.parse(name).name))  # says which there are
-        found = store.versions(DatasetReference.parse(name).name)[::-1]
-    if as_json:
-        print_json([_summary(manifest) for manifest in found])
-        return
-    if not found:
-        click.echo("no data sets yet; 'kladml data add NAME PATH' adds one", err=True)
-        return
-    rows = [
-        (
-            str(manifest.reference),
-            manifest.schema.format,
-            "-" if manifest.schema.rows is None else f"{manifest.schema.rows:,}",
-            str(len(manifest.files)),
-            size(manifest.size),
-            _when(manifest.created_at),
-        )
-        for manifest in found
-    ]
-    print_table(("VERSION", "FORMAT", "ROWS", "FILES", "SIZE", "ADDED"), rows)
-
-
-@data.command(epilog=SHOW_EPILOG)
-@click.argument("reference", metavar="NAME[@N]")
-@click.option("--files", "with_files", is_flag=True, help="Also list the files.")
-@click.option("--all", "everything", is_flag=True, help="List all columns and labels.")
-@workspace_option
-@json_option
-@global_options()
-def show(*, reference: str, with_files: bool, everything: bool, workspace: Path | None, as_json: bool) -> None:
-    """Show a version: fingerprint, columns and their types, rows, labels."""
-    from kladml.datasets import DatasetStore
-    from kladml.workspace import Workspace
-    from kladml_cli.terminal import print_json
-
-    manifest = DatasetStore(Workspace.find(workspace).state).get(reference)
-    if as_json:
-        print_json({"reference": str(manifest.reference), **manifest.as_dict()})
-        return
-    click.echo(f"{manifest.reference}  {_in_short(manifest)}")
-    click.echo(f"fingerprint  {manifest.fingerprint}")
-    click.echo(f"added        {_when(manifest.created_at)} from {manifest.source}")
-    _print_schema(manifest.schema, None if everything else _SHOWN)
-    if with_files:
-        _print_files(manifest)
 
 
 @data.command(epilog=REMOVE_EPILOG)
 @click.argument("reference", metavar="NAME[@N]")
 @click.option("--all", "everything", is_flag=True, help="Remove all versions of NAME.")
 @click.option("--force", is_flag=True, help="Also what runs were trained on, which then cannot go on or be repeated.")
-@workspace_option
+@click.option("--forget", is_flag=True, help="Let the catalog forget it also where others may have it.")
+@data_place_options
 @global_options()
-def remove(*, reference: str, everything: bool, force: bool, workspace: Path | None) -> None:
+def remove(*, reference: str, everything: bool, force: bool, forget: bool, place: DataPlace) -> None:
     """Remove a version, and the contents that no other version has."""
-    from kladml.datasets import DatasetReference, DatasetStore
+    from kladml.datasets import DatasetReference
     from kladml.errors import DataError
-    from kladml.workspace import Workspace
+    from kladml_cli.data_output import runs_on
     from kladml_cli.terminal import size
 
-    place = Workspace.find(workspace)
-    store, wanted = DatasetStore(place.state), DatasetReference.parse(reference)
-    versions = [store.get(wanted)] if wanted.version is not None else store.versions(wanted.name)
-    if wanted.version is None:
-        store.get(wanted)  # says which data sets there are
-        if not everything:
-            problem = f"'{wanted.name}' has {len(versions)} version{'s' if len(versions) > 1 else ''}"
-            hint = f"name one, such as {versions[0].reference}, or add --all"
-            raise DataError(problem, next_step=hint)
-    users = _runs_on(place.state, {str(manifest.reference) for manifest in versions})
-    if users and not force:
-        more = f" and {len(users) - 1} more" if len(users) > 1 else ""
-        problem = f"{reference} was trained on by {users[0]}{more}, which could not go on or be repeated"
-        raise DataError(problem, next_step="add --force to remove it nevertheless")
-    for manifest in store.remove(wanted):
-        click.echo(f"removed {manifest.reference}  {size(manifest.size)}")
+    with place.open() as opened:
+        store, wanted = opened.store, DatasetReference.parse(reference)
+        here = [each for each in store.versions(wanted.name) if wanted.version in (None, each.version)]
+        numbers = {manifest.version for manifest in here}
+        elsewhere = [each for each in _in_catalog(store, wanted) if each.number not in numbers]
+        if not here and not (elsewhere and forget):
+            _say_what_there_is(store, wanted, elsewhere)
+        if wanted.version is None and not everything:
+            count = len(here) or len(elsewhere)
+            problem = f"'{wanted.name}' has {count} version{'s' if count > 1 else ''}"
+            first = here[0].reference if here else elsewhere[0].reference
+            raise DataError(problem, next_step=f"name one, such as {first}, or add --all")
+        users = runs_on(opened.workspace.state, {str(manifest.reference) for manifest in here})
+        if users and not force:
+            more = f" and {len(users) - 1} more" if len(users) > 1 else ""
+            problem = f"{reference} was trained on by {users[0]}{more}, which could not go on or be repeated"
+            raise DataError(problem, next_step="add --force to remove it nevertheless")
+        if here:
+            for manifest in store.remove(wanted, everywhere=forget):
+                click.echo(f"removed {manifest.reference}  {size(manifest.size)}")
+            for entry in _in_catalog(store, wanted):
+                if entry.number in numbers:
+                    click.echo(f"the catalog still knows {entry.reference}, which is in {entry.storage}", err=True)
+        for entry in elsewhere if forget else ():
+            store.shared.forget_entry(entry)
+            click.echo(f"the catalog forgot {entry.reference}")
 
 
-for _command in (diff, sync, verify, push, pull):
+for _command in (list_datasets, show, diff, sync, verify, push, pull):
     data.add_command(_command)
 
 
-def _runs_on(state: Path, references: set[str]) -> list[str]:
-    """Return the addresses of runs that were trained on one of these versions, or on a part of one."""
-    import json
-
-    found = []
-    for file in sorted((state / "runs").glob("*/*/*/*/run.json")):
-        try:
-            record = json.loads(file.read_bytes())
-            used = str(record["tags"].get("kladml.data", ""))
-        except (OSError, ValueError, KeyError, AttributeError):
-            continue
-        if used.partition("/")[0] in references:
-            found.append(str(record.get("address", file.parent.name)))
-    return found
+def _in_catalog(store: DatasetStore, wanted: DatasetReference) -> list[CatalogDataset]:
+    return [each for each in store.shared.versions(wanted.name) if wanted.version in (None, each.number)]
 
 
-def _summary(manifest: Manifest) -> dict[str, Any]:
-    content = manifest.as_dict()
-    del content["files"], content["format"], content["removed_at"]
-    return {"reference": str(manifest.reference), **content, "files": len(manifest.files)}
+def _say_what_there_is(store: DatasetStore, wanted: DatasetReference, elsewhere: list[CatalogDataset]) -> None:
+    """Refuse to remove what the workspace does not have.
 
+    Raises:
+        DataError: Always.
+    """
+    from kladml.errors import DataError
 
-def _in_short(manifest: Manifest) -> str:
-    """Return format, rows, columns and size in a line."""
-    from kladml_cli.terminal import size
-
-    schema, files = manifest.schema, len(manifest.files)
-    parts = [schema.format if schema.format != "files" else "files of no known format"]
-    if schema.rows is not None:
-        parts.append(f"{schema.rows:,} {'images' if schema.format == 'images' else 'rows'}")
-    if schema.columns:
-        what = "columns" if schema.format in ("csv", "parquet", "arrow") else "arrays"
-        parts.append(f"{len(schema.columns)} {what}")
-    if schema.labels:
-        parts.append(f"{len(schema.labels)} labels")
-    parts.append(f"{files} file{'s' if files > 1 else ''}, {size(manifest.size)}")
-    return ", ".join(parts)
-
-
-def _print_schema(schema: Schema, most: int | None) -> None:
-    from kladml_cli.terminal import print_table
-
-    if schema.columns:
-        click.echo()
-        rows = []
-        for column in schema.columns[:most]:
-            notes = ["target"] if column.name == schema.target else []
-            notes += [f"{column.missing:,} missing"] if column.missing else []
-            rows.append((column.name, str(column), ", ".join(notes)))
-        print_table(("COLUMN", "TYPE", ""), rows)
-        _say_rest(len(schema.columns), most, "columns")
-    if schema.labels:
-        click.echo()
-        labels = [(label, f"{count:,}") for label, count in schema.labels.items()]
-        print_table(("LABEL", "ROWS"), labels[:most])
-        _say_rest(len(labels), most, "labels")
-
-
-def _say_rest(there_are: int, most: int | None, what: str) -> None:
-    if most is not None and there_are > most:
-        click.echo(f"... and {there_are - most} more {what}; see --all")
-
-
-def _print_files(manifest: Manifest) -> None:
-    from kladml_cli.terminal import print_table, size
-
-    click.echo()
-    rows = [(file.name, size(file.size), file.digest[:16]) for file in manifest.files]
-    print_table(("FILE", "SIZE", "BLAKE2B"), rows)
-
-
-def _when(moment: str) -> str:
-    from datetime import datetime
-
-    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M}"
+    if elsewhere:
+        problem = f"{wanted} is not in this workspace, and the catalog knows it from elsewhere"
+        raise DataError(problem, next_step="add --forget to let the catalog forget it")
+    store.get(wanted)

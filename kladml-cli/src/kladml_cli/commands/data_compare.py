@@ -1,4 +1,4 @@
-"""`kladml data diff`, `verify` and `sync`: what changed in data sets, and whether they are as they were."""
+"""`kladml data diff` and `verify`: what changed in data sets, and whether they are as they were."""
 
 from __future__ import annotations
 
@@ -33,15 +33,6 @@ Examples:
   kladml data verify digits@1 photos
 
 The exit status is 6 if a file is damaged.
-"""
-
-SYNC_EPILOG = """\
-Examples:
-
-\b
-  kladml data sync
-  kladml data sync digits
-  kladml data sync --dry-run
 """
 
 _RED, _GREEN, _YELLOW = {"fg": "red"}, {"fg": "green"}, {"fg": "yellow"}
@@ -128,59 +119,6 @@ def verify(*, references: tuple[str, ...], workspace: Path | None, as_json: bool
         names = ", ".join(row["reference"] for row in damaged)
         problem = f"{len(damaged)} of {len(rows)} versions {'is' if len(damaged) == 1 else 'are'} damaged: {names}"
         raise DataError(problem, next_step="restore with 'kladml data pull', or add the same data again")
-
-
-@click.command(epilog=SYNC_EPILOG)
-@click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@workspace_option
-@json_option
-@global_options()
-def sync(*, names: tuple[str, ...], dry_run: bool, workspace: Path | None, as_json: bool) -> None:
-    """Keep data/datasets/ in step with the versions, both ways.
-
-    A folder data/datasets/NAME whose content is new becomes the next version of NAME. A data set without a folder
-    gets one, and a folder that nobody touched follows the latest version.
-    """
-    from dataclasses import asdict
-
-    from kladml.datasets import DatasetStore
-    from kladml.datasets.folders import DatasetFolders, Synced
-    from kladml.errors import DataError
-    from kladml.workspace import Workspace
-    from kladml_cli.progress import bar
-    from kladml_cli.terminal import print_json, print_table
-
-    place = Workspace.find(workspace)
-    folders = DatasetFolders(DatasetStore(place.state), place.data / "datasets")
-    rows: list[Synced] = []
-    for name in names or folders.names():
-        try:
-            rows.append(folders.sync(name, only_look=dry_run, progress=bar))
-        except DataError as error:  # the others are brought in step nevertheless
-            rows.append(Synced(name, "failed", None, str(error)))
-    if as_json:
-        print_json([asdict(row) for row in rows])
-    elif not rows:
-        click.echo("no data sets, and nothing in data/datasets/", err=True)
-    else:
-        styles = {"failed": _RED, "added": _GREEN, "written": _YELLOW}
-        cells = [
-            (row.name if row.version is None else f"{row.name}@{row.version}", _told(row, dry_run)) for row in rows
-        ]
-        print_table(("VERSION", "WHAT"), cells, [styles.get(row.action, {}) for row in rows])
-    failed = [row for row in rows if row.problem is not None]
-    if failed:
-        problem = f"{len(failed)} of {len(rows)} data sets could not be brought in step: {failed[0].problem}"
-        raise DataError(problem)
-
-
-def _told(row: Any, dry_run: bool) -> str:  # noqa: FBT001 - a clause of the table
-    if row.action == "failed":
-        return "failed"
-    done = {"kept": "in step", "added": "added from the folder", "written": "written to the folder"}
-    would = {"kept": "in step", "added": "would be added from the folder", "written": "would be written to the folder"}
-    return (would if dry_run else done)[row.action]
 
 
 def _chosen(store: Any, references: Sequence[str]) -> Iterator[Manifest]:

@@ -6,18 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kladml_cli.data_place import data_place_options
 from kladml_cli.options import global_options
-from kladml_cli.settings_options import (
-    configuration_options,
-    entries_of,
-    json_option,
-    setting_option,
-    workspace_option,
-)
+from kladml_cli.settings_options import json_option, setting_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+    from kladml_cli.data_place import DataPlace
 
 PUSH_EPILOG = """\
 Examples:
@@ -42,8 +38,7 @@ def _transfer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         global_options(),
         json_option,
-        workspace_option,
-        configuration_options,
+        data_place_options,
         setting_option(
             "--storage", key="storage.use", metavar="NAME", help="The storage; the configured one by default."
         ),
@@ -55,54 +50,40 @@ def _transfer_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(epilog=PUSH_EPILOG)
 @_transfer_options
-@click.pass_context
-def push(context: click.Context, /, **options: Any) -> None:
+def push(**options: Any) -> None:
     """Store a version in the selected storage; only contents that are missing there are sent.
 
     The manifest is stored last: a version that is not there as a whole cannot be pulled.
     """
-    for moved in _moved(context, "push", **options):
+    for moved in _moved("push", **options):
         click.echo(moved)
 
 
 @click.command(epilog=PULL_EPILOG)
 @_transfer_options
-@click.pass_context
-def pull(context: click.Context, /, **options: Any) -> None:
+def pull(**options: Any) -> None:
     """Take a version from the selected storage; only contents that are missing here are fetched, and verified."""
-    for moved in _moved(context, "pull", **options):
+    for moved in _moved("pull", **options):
         click.echo(moved)
 
 
-def _moved(
-    context: click.Context,
-    direction: str,
-    *,
-    reference: str,
-    config_source: str | None,
-    profile: str | None,
-    workspace: Path | None,
-    as_json: bool,
-) -> Iterator[str]:
+def _moved(direction: str, *, reference: str, place: DataPlace, as_json: bool) -> Iterator[str]:
     """Move a version; yield what is to be said of it."""
-    from kladml.datasets import DatasetReference, DatasetStore
+    from kladml.datasets import DatasetReference
     from kladml.datasets.transfer import DatasetTransfer
-    from kladml.workspace import Workspace
-    from kladml_cli.configuration import Configuration
     from kladml_cli.progress import bar
     from kladml_cli.terminal import print_json, size
 
-    place = Workspace.find(workspace)
-    store, wanted = DatasetStore(place.state), DatasetReference.parse(reference)
-    manifest = store.get(wanted) if direction == "push" else None
-    loaded = Configuration(place, source=config_source, profile=profile, overrides=entries_of(context))
-    storage, bucket = loaded.open_storage()
-    with storage:
-        transfer = DatasetTransfer(store, storage, bucket)
-        if manifest is not None:
-            count = transfer.push(manifest, bar)
-        else:
-            manifest, count = transfer.pull(wanted, bar)
+    wanted = DatasetReference.parse(reference)
+    with place.open() as opened:
+        manifest = opened.store.get(wanted) if direction == "push" else None
+        storage, name, bucket = opened.configuration.open_storage()
+        with storage:
+            transfer = DatasetTransfer(opened.store, storage, bucket, name)
+            if manifest is not None:
+                count = transfer.push(manifest, bar)
+            else:
+                manifest, count = transfer.pull(wanted, bar)
     if as_json:
         content = {"reference": str(manifest.reference), "fingerprint": manifest.fingerprint, "bucket": bucket}
         print_json({**content, "files": len(manifest.files), "transferred": count})

@@ -29,12 +29,14 @@ Examples:
   kladml runs list
   kladml runs list --experiment digits --limit 5
   kladml runs list --where 'val_acc > 0.9 and params.lr < 0.01'
+  kladml runs list --where "data == 'digits@1'"
   kladml runs list --sort=-val_acc --json
   kladml runs list --tree
 
-A condition compares metrics, params.NAME, tags.NAME, status, number, seconds,
-started_at and the like by == != < <= > >=, joined with and, or, not. The end
-of a parameter's name is enough: params.lr is params.training.optimizer.lr.
+A condition compares metrics, params.NAME, tags.NAME, data, status, number,
+seconds, started_at and the like by == != < <= > >=, joined with and, or, not.
+The end of a parameter's name is enough: params.lr is
+params.training.optimizer.lr. data is the version trained on.
 """
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -18,13 +17,14 @@ from kladml_cli.ui.runs_table import moment
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from kladml.datasets import Column, Manifest
+    from kladml.datasets import Column
+    from kladml.datasets.catalog_versions import KnownVersion
 
 _MOST_FILES = 200
 
 
 class DataScreen(KladmlScreen):
-    """All versions of all data sets, and what is known of the one under the cursor."""
+    """All versions of all data sets, here and elsewhere, and what is known of the one under the cursor."""
 
     CSS = """
     #versions { height: 40%; }
@@ -34,7 +34,7 @@ class DataScreen(KladmlScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._versions: list[Manifest] = []
+        self._versions: list[KnownVersion] = []
 
     def compose_body(self) -> ComposeResult:
         """Compose the table and the page below it."""
@@ -44,7 +44,7 @@ class DataScreen(KladmlScreen):
 
     def heading(self) -> Text:
         """Return how many there are."""
-        names = {manifest.name for manifest in self._versions}
+        names = {version.summary.name for version in self._versions}
         return Text(f"Data sets  {len(names)}, in {_count(len(self._versions), 'version')}" if names else "Data sets")
 
     def on_mount(self) -> None:
@@ -61,29 +61,32 @@ class DataScreen(KladmlScreen):
         if 0 <= event.cursor_row < len(self._versions):
             self.query_one("#version", Facts).show(_described(self._versions[event.cursor_row]))
 
-    def _read(self) -> list[Manifest]:
-        from kladml.datasets import DatasetStore
-        from kladml.workspace import Workspace
+    def _read(self) -> list[KnownVersion]:
+        from kladml_cli.data_place import DataPlace
 
-        store = DatasetStore(Workspace.find(self.reader.place.workspace).state)
-        return [manifest for name in store.names() for manifest in store.versions(name)[::-1]]
+        place = self.reader.place
+        with DataPlace(place.config_source, place.profile, place.workspace, place.overrides).open() as opened:
+            known, _ = opened.known()
+        names = dict.fromkeys(version.summary.name for version in known)
+        return [version for name in names for version in known[::-1] if version.summary.name == name]
 
-    def _show(self, versions: list[Manifest]) -> None:
+    def _show(self, versions: list[KnownVersion]) -> None:
         from kladml_cli.terminal import size
 
         self._versions = versions
         table: DataTable[Text] = self.query_one("#versions", DataTable)
         table.clear(columns=True)
-        table.add_columns(*map(Text, ("VERSION", "FORMAT", "ROWS", "FILES", "SIZE", "ADDED")))
-        for manifest in versions:
-            rows = manifest.schema.rows
+        table.add_columns(*map(Text, ("VERSION", "FORMAT", "ROWS", "FILES", "SIZE", "ADDED", "WHERE")))
+        for version in versions:
+            short = version.summary
             table.add_row(
-                cell(manifest.reference),
-                cell(manifest.schema.format),
-                cell("-" if rows is None else f"{rows:,}", justify="right"),
-                cell(f"{len(manifest.files):,}", justify="right"),
-                cell(size(manifest.size), justify="right"),
-                cell(moment(datetime.fromisoformat(manifest.created_at))),
+                cell(short.reference),
+                cell(short.format),
+                cell("-" if short.rows is None else f"{short.rows:,}", justify="right"),
+                cell(f"{short.files:,}", justify="right"),
+                cell(size(short.size), justify="right"),
+                cell(moment(short.created_at)),
+                cell(version.where),
             )
         if not versions:
             none = "No data sets yet.\n\nAdd one with: kladml data add NAME PATH"
@@ -91,9 +94,13 @@ class DataScreen(KladmlScreen):
         self.show_heading()
 
 
-def _described(manifest: Manifest) -> Text:
+def _described(version: KnownVersion) -> Text:
     from kladml_cli.terminal import size
 
+    manifest, short = version.manifest, version.summary
+    if manifest is None:
+        facts = [("fingerprint", short.fingerprint), ("where", version.where), ("next", version.next_step)]
+        return pairs(short.reference, facts)
     schema = manifest.schema
     facts = [("fingerprint", manifest.fingerprint), ("from", manifest.source)]
     text = pairs(str(manifest.reference), facts)

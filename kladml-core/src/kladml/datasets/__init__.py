@@ -2,10 +2,10 @@
 
 ```text
 store ──▶ describe ──▶ tables, csv_files, arrays, images ──▶ formats, schema
-  │ └───▶ objects, seals, lock ──▶ hashing, links
-  └─────▶ manifest ──▶ reference, tree
+  │ └───▶ objects, seals, lock ──▶ hashing, links ──▶ direct_copy
+  └─────▶ manifest ──▶ reference, tree;  catalog_versions      the numbers
 difference, training_arrays ──▶ tables, arrays ...      what a version holds
-folders, transfer ──▶ store                             data/datasets/ and the storage
+folders, transfer, catalog_sync ──▶ store               data/datasets/, the storage and the catalog
 ```
 
 A workspace keeps contents by digest in `.kladml/objects` and a manifest for each version in `.kladml/datasets`.

@@ -33,15 +33,18 @@ class Synced:
     Attributes:
         name: The data set.
         action: `kept` where both were in step, `added` where the folder became a version, `written` where the folder
-            was made or brought up to the latest version, `failed` where neither was possible.
+            was made or brought up to the latest version, `failed` where neither was possible; `noted` and `elsewhere`
+            for versions that the catalog lacked, or the workspace lacks.
         version: The version that both have now; None where it failed.
         problem: Why it failed, or None.
+        next_step: How to get a version that is elsewhere, or None.
     """
 
     name: str
     action: str
     version: int | None
     problem: str | None = None
+    next_step: str | None = None
 
 
 class DatasetFolders:
@@ -97,7 +100,8 @@ class DatasetFolders:
         if latest is not None and behind is not None:
             return self._written(latest, folder, only_look=only_look, progress=progress)
         if only_look:
-            return Synced(name, "added", None if latest is None else latest.version + 1)
+            known = [entry.number for entry in self._store.shared.versions(name)]
+            return Synced(name, "added", 1 + max([*known, *(each.version for each in versions)], default=0))
         manifest, _ = self._store.add(name, folder, progress=progress)
         self._note(manifest, seen)
         return Synced(name, "added", manifest.version)

@@ -8,6 +8,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from kladml.datasets.direct_copy import DirectWriter, copy_direct
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from io import FileIO
@@ -23,6 +25,9 @@ _CHUNK = 1 << 20
 
 _PIECE = 64 << 20
 """Bytes that are copied before they are hashed: few enough to be in memory still."""
+
+LARGE = 16 << 20
+"""From how many bytes on a copy is written past the page cache."""
 
 _CANNOT_COPY = frozenset((errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM))
 """What copy_file_range says where it does not work, such as between some file systems."""
@@ -48,8 +53,10 @@ def hash_file(path: Path, tell: Callable[[int], object] | None = None) -> str:
 def copy_hashed(source: Path, target: Path, tell: Callable[[int], object] | None = None) -> str:
     """Copy a file, and return the digest of exactly those bytes that were written.
 
-    The system copies a piece, without a way through this process where it can, and the piece is hashed from the copy
-    while it is still in memory; meanwhile a thread has the next one copied.
+    A large file is written past the page cache, in which two copies of the data would compete with all else, from the
+    memory that was hashed. Where that does not work, and for small files, the system copies a piece, without a way
+    through this process where it can, and the piece is hashed from the copy while it is still in memory; meanwhile a
+    thread has the next one copied.
 
     Args:
         source: The file.
@@ -57,21 +64,17 @@ def copy_hashed(source: Path, target: Path, tell: Callable[[int], object] | None
         tell: Is told each number of bytes that was copied.
     """
     digest = _hash()
-    view = memoryview(bytearray(_CHUNK))
-    with (
-        source.open("rb", buffering=0) as origin,
-        target.open("xb", buffering=0) as copy,
-        target.open("rb", buffering=0) as copied,
-    ):
-        ahead = _copy_piece(origin, copy)
-        if ahead < _PIECE:  # a small file is not worth a thread
-            _hash_piece(copied, ahead, view, digest, tell)
-            return str(digest.hexdigest())
-        with ThreadPoolExecutor(1, "kladml-copy") as copier:
-            while ahead:
-                following = copier.submit(_copy_piece, origin, copy)
-                _hash_piece(copied, ahead, view, digest, tell)
-                ahead = following.result()
+
+    def hash_piece(piece: memoryview) -> None:
+        digest.update(piece)
+        if tell is not None:
+            tell(len(piece))
+
+    with source.open("rb", buffering=0) as origin, target.open("xb", buffering=0) as copy:
+        if os.fstat(origin.fileno()).st_size >= LARGE and (writer := DirectWriter(copy)).is_direct:
+            copy_direct(origin, writer, hash_piece)
+        else:
+            _copy_by_system(origin, copy, target, hash_piece)
     return str(digest.hexdigest())
 
 
@@ -89,6 +92,21 @@ def fingerprint(files: Iterable[FileEntry]) -> str:
 
 def _hash() -> Any:
     return hashlib.blake2b(digest_size=DIGEST_BYTES)
+
+
+def _copy_by_system(source: FileIO, copy: FileIO, target: Path, read: Callable[[memoryview], object]) -> None:
+    """Copy a file piece by piece; `read` is given what the copy holds."""
+    view = memoryview(bytearray(_CHUNK))
+    with target.open("rb", buffering=0) as copied:
+        ahead = _copy_piece(source, copy)
+        if ahead < _PIECE:  # a small file is not worth a thread
+            _read_piece(copied, ahead, view, read)
+            return
+        with ThreadPoolExecutor(1, "kladml-copy") as copier:
+            while ahead:
+                following = copier.submit(_copy_piece, source, copy)
+                _read_piece(copied, ahead, view, read)
+                ahead = following.result()
 
 
 def _copy_piece(source: FileIO, target: FileIO) -> int:
@@ -116,13 +134,11 @@ def _copy_some(source: FileIO, target: FileIO, most: int) -> int:
     return count
 
 
-def _hash_piece(file: FileIO, size: int, view: memoryview, digest: Any, tell: Callable[[int], object] | None) -> None:
+def _read_piece(file: FileIO, size: int, view: memoryview, read: Callable[[memoryview], object]) -> None:
     while size:
         count = file.readinto(view[: min(size, _CHUNK)])
         if not count:
             message = f"{file.name} ended early"
             raise OSError(message)
-        digest.update(view[:count])
+        read(view[:count])
         size -= count
-        if tell is not None:
-            tell(count)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from kladml.datasets.catalog_versions import CatalogVersions
 from kladml.datasets.describe import describe
 from kladml.datasets.formats import DataFile
 from kladml.datasets.lock import locked
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kladml.datasets.tree import SourceFile
+    from kladml.interfaces import CatalogInterface
 
 
 class DatasetStore:
@@ -39,10 +41,15 @@ class DatasetStore:
 
     Args:
         state: The workspace's folder for what is KladML's own, `.kladml`.
+        catalog: Numbers the versions, where it has the capability `datasets`; else the workspace does.
+
+    Attributes:
+        shared: The versions as the catalog knows them.
     """
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, catalog: CatalogInterface | None = None) -> None:
         self.state = state
+        self.shared = CatalogVersions(catalog)
         self.objects = ObjectStore(state / "objects")
         self._versions = state / "datasets"
 
@@ -110,9 +117,11 @@ class DatasetStore:
 
         Raises:
             DataError: The data cannot be kept or read, or the disk is full.
+            CatalogError: The catalog cannot be reached; nothing is kept then.
         """
         check_name(name)
         files = self._listed(path)
+        self.shared.check()  # before anything large is copied
         with self.locked(f"adding to '{name}'"):
             self.check_spelling(name)
             self.objects.clear_temporary()
@@ -125,6 +134,7 @@ class DatasetStore:
                 same = latest is not None and latest.files == entries
                 if latest is not None and same and target == latest.schema.target:
                     self.seals(latest).note(latest.files)
+                    self.shared.note(latest)
                     return latest, False
                 with progress(f"reading {name}", sum(entry.size for entry in entries)) as tell:
                     schema = describe(self.files_of(entries), target, tell)
@@ -136,7 +146,9 @@ class DatasetStore:
                     datetime.now(UTC).isoformat(timespec="seconds"),
                     str(path),
                 )
-                self.register(manifest, new)
+                self.objects.flush([*dict.fromkeys(new)])
+                with self.shared.numbered(manifest) as manifest:
+                    self.register(manifest)
             except BaseException as error:
                 for digest in new:
                     self.objects.remove(digest)
@@ -148,27 +160,34 @@ class DatasetStore:
                 raise
         return manifest, True
 
-    def register(self, manifest: Manifest, new: Sequence[str]) -> None:
-        """Write the manifest of a version whose contents are all there. The lock has to be held."""
-        self.objects.flush([*dict.fromkeys(new)])
+    def register(self, manifest: Manifest) -> None:
+        """Write the manifest of a version whose contents are all on the disk. The lock has to be held."""
         self.seals(manifest).note(manifest.files)
         self._write(manifest)
 
-    def remove(self, reference: DatasetReference) -> list[Manifest]:
+    def remove(self, reference: DatasetReference, *, everywhere: bool = False) -> list[Manifest]:
         """Remove a version, or all of a data set where the reference names none, and what no other version needs.
 
+        Args:
+            reference: The version.
+            everywhere: Whether the catalog forgets it also where a storage has it for others.
+
         Returns:
-            The versions that were removed.
+            What was removed.
 
         Raises:
             DataError: There is no such version.
+            CatalogError: The catalog cannot be reached; what is left can be removed again.
         """
+        self.shared.check()
         with self.locked(f"removing {reference}"):
             gone = [self.get(reference)] if reference.version is not None else self.versions(reference.name)
             if not gone:
                 raise self._unknown(reference.name, [])
             now = datetime.now(UTC).isoformat(timespec="seconds")
             for manifest in gone:
+                # The catalog first: a sync notes what it lacks; what only it knows would look like others'.
+                self.shared.forget(manifest, everywhere=everywhere)
                 self._write(replace(manifest, removed_at=now))
                 self._seals_file(manifest).unlink(missing_ok=True)
             self.sweep()

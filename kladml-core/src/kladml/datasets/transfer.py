@@ -31,10 +31,12 @@ class DatasetTransfer:
         store: The data sets of the workspace.
         storage: The storage.
         bucket: The bucket there.
+        name: How the storage is called, which the catalog is told.
     """
 
-    def __init__(self, store: DatasetStore, storage: StorageInterface, bucket: str) -> None:
+    def __init__(self, store: DatasetStore, storage: StorageInterface, bucket: str, name: str = "storage") -> None:
         self._store = store
+        self._place = f"{name}/{bucket}"
         self._storage = storage
         self._bucket = bucket
 
@@ -52,9 +54,13 @@ class DatasetTransfer:
             How many contents were missing.
 
         Raises:
-            DataError: Its files changed under it, or there is another version of that number in the storage.
+            DataError: Its files changed under it, or there is another version of that number in the storage or in
+                the catalog.
             StorageError: The storage fails; what is there then is no version yet.
+            CatalogError: The catalog cannot be reached; where that is at the end, the push can be repeated.
         """
+        self._store.shared.check()
+        self._store.shared.note(manifest)
         there = self._manifest(manifest.reference) if manifest.version in self.versions(manifest.name) else None
         if there is not None and there.files != manifest.files:
             raise _conflict(manifest, there)
@@ -74,6 +80,7 @@ class DatasetTransfer:
             path = Path(folder, "manifest.json")
             path.write_text(manifest.to_json(), encoding="utf-8")
             self._storage.upload_file(path, self._bucket, _manifest_key(manifest.reference))
+        self._store.shared.note(manifest, self._place)
         return len(missing)
 
     def pull(self, reference: DatasetReference, progress: Progress = silent) -> tuple[Manifest, int]:
@@ -85,10 +92,12 @@ class DatasetTransfer:
             The version, and how many contents were missing or damaged.
 
         Raises:
-            DataError: There is no such version, or there is another one of that number in the workspace, or a
-                content is not what the manifest says.
+            DataError: There is no such version, or there is another one of that number in the workspace or in the
+                catalog, or a content is not what the manifest says.
             StorageError: The storage fails; nothing of the version is there then.
+            CatalogError: The catalog cannot be reached, likewise.
         """
+        self._store.shared.check()
         numbers = self.versions(reference.name)
         number = reference.version or (numbers[-1] if numbers else None)
         if number is None or number not in numbers:
@@ -97,6 +106,7 @@ class DatasetTransfer:
             raise DataError(problem, next_step=there or f"store one with 'kladml data push {reference.name}'")
         manifest = replace(self._manifest(reference.at(number)), removed_at=None)
         store = self._store
+        store.shared.require_same(manifest)
         with store.locked(f"pulling {manifest.reference}"):
             store.check_spelling(manifest.name)
             mine = next((each for each in store.all_versions(manifest.name) if each.version == number), None)
@@ -108,7 +118,9 @@ class DatasetTransfer:
             try:
                 with progress(f"pulling {manifest.reference}", sum(file.size for file in missing)) as tell:
                     in_threads(self._download, missing, tell)
-                store.register(manifest, [file.digest for file in missing])
+                store.objects.flush([file.digest for file in missing])
+                store.shared.note(manifest, self._place)
+                store.register(manifest)
             except BaseException as error:
                 for digest in new:
                     store.objects.remove(digest)

@@ -20,9 +20,9 @@ _LONGEST = 10_000
 _DEEPEST = 100
 _SHOWN = 200
 _ALLOWED = (
-    "compare a metric, params.NAME, tags.NAME (params['any name'] for odd ones), status, number, experiment, family, "
-    "project, seconds, started_at or ended_at with a number or a quoted text by == != < <= > >=, and join comparisons "
-    "with and, or, not and parentheses"
+    "compare a metric, params.NAME, tags.NAME (params['any name'] for odd ones), data, status, number, experiment, "
+    "family, project, seconds, started_at or ended_at with a number or a quoted text by == != < <= > >=, and join "
+    "comparisons with and, or, not and parentheses"
 )
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
@@ -33,6 +33,8 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.GtE: operator.ge,
 }
 _TIMES = ("started_at", "ended_at")
+_SHORT = {"data": Quantity("tags", "kladml.data")}
+"""Names for what has a longer one."""
 
 
 class Condition:
@@ -199,6 +201,8 @@ def sort_key(value: Any) -> tuple[int, Any]:
 
 
 def _quantity(node: ast.expr, expression: str) -> Quantity:
+    if isinstance(node, ast.Name) and node.id in _SHORT:
+        return _SHORT[node.id]
     if isinstance(node, ast.Name):
         return Quantity("", node.id) if node.id in FIELDS else Quantity("metrics", node.id)
     if isinstance(node, ast.Subscript):

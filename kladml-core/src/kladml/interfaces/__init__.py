@@ -3,8 +3,9 @@
 from kladml.interfaces.address import LEVELS, EntryAddress, ExperimentAddress, RunAddress
 from kladml.interfaces.backend import Backend, BackendContext
 from kladml.interfaces.catalog import CatalogInterface
-from kladml.interfaces.catalog_entries import CatalogEntry, CatalogRun, Removal
+from kladml.interfaces.catalog_entries import CatalogDataset, CatalogEntry, CatalogRun, Removal
 from kladml.interfaces.config import ConfigEntry, ConfigInterface
+from kladml.interfaces.dataset_numbers import DatasetNumbers
 from kladml.interfaces.hierarchy import Hierarchy
 from kladml.interfaces.publisher import Listener, PublisherInterface
 from kladml.interfaces.settings import Setting, settings_of
@@ -17,11 +18,13 @@ __all__ = [
     "RUN_STATUSES",
     "Backend",
     "BackendContext",
+    "CatalogDataset",
     "CatalogEntry",
     "CatalogInterface",
     "CatalogRun",
     "ConfigEntry",
     "ConfigInterface",
+    "DatasetNumbers",
     "EntryAddress",
     "ExperimentAddress",
     "Hierarchy",

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from kladml.errors import AddressError
+from kladml.interfaces.dataset_numbers import DatasetNumbers
 from kladml.interfaces.hierarchy import Hierarchy
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from kladml.interfaces.catalog_entries import CatalogRun
 
 
-class CatalogInterface(Hierarchy):
+class CatalogInterface(Hierarchy, DatasetNumbers):
     """Numbers the runs of each experiment and remembers how they ended.
 
     A complete catalog, and the hook that offers it under a name:
@@ -54,7 +55,8 @@ class CatalogInterface(Hierarchy):
         return MemoryCatalog
     ```
 
-    Capabilities: `resume` (`resume_run`), `organise` (the methods of `Hierarchy` that change something).
+    Capabilities: `resume` (`resume_run`), `organise` (the methods of `Hierarchy` that change something), `datasets`
+    (the methods of `DatasetNumbers`).
     """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What a catalog remembers: runs, the hierarchy above them, and what leaves it together."""
+"""What a catalog remembers: runs, the hierarchy above them, data sets, and what leaves it together."""
 
 from __future__ import annotations
 
@@ -56,6 +56,48 @@ class CatalogEntry:
     experiments: int = 0
     runs: int = 0
     last_run_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogDataset:
+    """A version of a data set as the catalog remembers it.
+
+    Attributes:
+        name: Name of the data set.
+        number: Number of the version, from 1.
+        fingerprint: Fingerprint of its content, `blake2b:…`.
+        format: One of `kladml.datasets.formats.FORMATS`.
+        size: Bytes of all its files.
+        files: How many files it has.
+        created_at: When it was added, with time zone.
+        rows: How many rows, samples or images; None where that is not known.
+        columns: How many columns or arrays.
+        target: The column with the targets, or None.
+        labels: How many different labels its targets have; 0 where they are no labels.
+        storage: Where it was put for others, as `STORAGE/BUCKET`, or None.
+    """
+
+    name: str
+    number: int
+    fingerprint: str
+    format: str
+    size: int
+    files: int
+    created_at: datetime
+    rows: int | None = None
+    columns: int = 0
+    target: str | None = None
+    labels: int = 0
+    storage: str | None = None
+
+    @property
+    def reference(self) -> str:
+        """The version's name, such as `digits@2`."""
+        return f"{self.name}@{self.number}"
+
+    def is_content_of(self, other: CatalogDataset) -> bool:
+        """Tell whether both have the same files, and the same target in them."""
+        return (self.fingerprint, self.target) == (other.fingerprint, other.target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _MODULES = {name: f"{__name__}.{name.removesuffix('Contract').lower()}" for name in __all__}
-_PARTS = ("catalog_deletion", "catalog_entries", "storage_keys", "tracker_resume")
+_PARTS = ("catalog_datasets", "catalog_deletion", "catalog_entries", "storage_keys", "tracker_resume")
 _WITH_ASSERTS = (*_MODULES.values(), *(f"{__name__}.{part}" for part in _PARTS))
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from kladml.errors import AddressError, CapabilityError
 from kladml.interfaces import RUN_STATUSES, ExperimentAddress, RunAddress
+from kladml.testing.catalog_datasets import CatalogDatasetsContract
 from kladml.testing.catalog_deletion import CatalogDeletionContract
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _END_STATUSES = [status for status in RUN_STATUSES if status != "RUNNING"]
 
 
-class CatalogContract(CatalogDeletionContract):
+class CatalogContract(CatalogDatasetsContract, CatalogDeletionContract):
     """The rules for a catalog. A subclass defines the fixture `catalog`.
 
     The catalog may already have runs: each case keeps to experiments of its own. Overriding the fixture

@@ -25,6 +25,7 @@ class CatalogEntriesContract(BackendContract):
 
     kind: ClassVar[str] = "catalog"
     optional: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "datasets": ("add_dataset", "note_dataset", "list_datasets", "remove_dataset"),
         "organise": ("create_entry", "describe_entry", "delete_entry", "delete_run"),
         "resume": ("resume_run",),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
@@ -11,6 +10,7 @@ from kladml.errors import AddressError
 from kladml.interfaces import CatalogEntry, CatalogInterface, CatalogRun, EntryAddress, Removal, RunAddress
 from kladml.interfaces.catalog_entries import counted, implied_by
 from kladml.interfaces.refusals import checked_description, not_empty, taken_entry, unknown_entry
+from kladml.testing.memory_datasets import MemoryDatasets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 _OWNER = "kladml.testing.fakes"
 
 
-class MemoryCatalog(CatalogInterface):
-    """Keeps runs in a list and the hierarchy above them in a mapping.
+class MemoryCatalog(MemoryDatasets, CatalogInterface):
+    """Keeps runs in a list, and the hierarchy above them and data sets in mappings.
 
     Attributes:
         runs: All runs, in the order in which they started.
         entries: Description and time of making of each project, family and experiment.
     """
 
-    capabilities: ClassVar[frozenset[str]] = frozenset({"organise", "resume"})
+    capabilities: ClassVar[frozenset[str]] = frozenset({"datasets", "organise", "resume"})
 
     def __init__(self) -> None:
+        super().__init__()
         self.runs: list[CatalogRun] = []
         self.entries: dict[EntryAddress, tuple[str, datetime]] = {}
         self._last_numbers: dict[ExperimentAddress, int] = {}
-        self._lock = threading.RLock()
 
     def add_run(self, experiment: ExperimentAddress, run_id: str, backends: Mapping[str, str]) -> RunAddress:
         """Register a run under the next number of its experiment."""
