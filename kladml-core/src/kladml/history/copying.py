@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kladml.errors import StorageError
+from kladml.errors import CapabilityError, StorageError
 from kladml.history.weights import sha256_of
 
 if TYPE_CHECKING:
@@ -94,7 +95,13 @@ def copy_files(
 
 def _check(target: Place, key: str, digest: str, file: Path, *, is_new: bool = False) -> None:
     """Compare what is in a storage; what has just arrived there and is damaged does not stay."""
-    found = sha256_of(Path(target.storage.download_file(target.bucket, key, file)))
+    try:
+        found = sha256_of(Path(target.storage.download_file(target.bucket, key, file)))
+    except StorageError:  # some storages notice themselves that they do not give back what they were given
+        if is_new:
+            with suppress(StorageError, CapabilityError):
+                target.storage.delete_file(target.bucket, key)
+        raise
     if found == digest:
         return
     what, step = "another file", "delete it there"
