@@ -229,8 +229,8 @@ def test_a_copy_that_was_killed_is_completed_and_not_made_twice(team):
     team.mlflow.alter = hold
     copying = team.start("runs", "copy", "@3", "--to", "tracker=mlflow")
     assert held.wait(120)
-    copying.kill()
-    copying.communicate()
+    with copying:
+        copying.kill()
     before = team.copies("@3")  # where its tags were there before its values
     never.set()
     team.mlflow.reset()
