@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -88,8 +89,12 @@ def url():
 def workspace(tmp_path_factory, url):
     place = Workspace(tmp_path_factory.mktemp("team"))
     place.kladml("init", "--example", "digits")
-    with (place.folder / "kladml.yaml").open("a") as file:
-        file.write(f"\ncatalog:\n  use: sql\n  sql:\n    url: {url}\n")
+    configuration = place.folder / "kladml.yaml"
+    text, count = re.subn(
+        r"(?m)^(catalog:.*\n)  use: sql\n", f"\\1  use: sql\n  sql:\n    url: {url}\n", configuration.read_text()
+    )
+    assert count == 1
+    configuration.write_text(text)
     (place.folder / "mean.py").write_text(MODEL)
     return place
 
@@ -112,7 +117,7 @@ def test_a_team_works_through_the_command(workspace, url):
     kladml("runs", "delete", "digits@1", "--yes")
     remaining = json.loads(kladml("runs", "list", "--json"))
     assert [run["address"] for run in remaining] == ["vision/cnn/digits@2"]
-    kladml("project", "delete", "vision", "--recursive", "--yes")
+    kladml("project", "delete", "vision", "--recursive")
     assert json.loads(kladml("runs", "list", "--json")) == []
 
 

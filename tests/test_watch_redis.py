@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,8 @@ class Net(nn.Module):
         self.steps = 0
 
     def training_step(self, batch):
-        self.steps += 1
-        while not Path(f"go{self.steps}").exists():  # a step an epoch, each when the test says so
+        self.steps += self.training
+        while self.training and not Path(f"go{self.steps}").exists():  # a step an epoch, each when the test says so
             time.sleep(0.01)
         inputs, targets = batch
         return F.mse_loss(self.layer(inputs), targets)
@@ -76,18 +77,18 @@ def go(folder, *steps):
         Path(folder, f"go{step}").touch()
 
 
-def train_and_watch(start, url, tracker):
+def train_and_watch(start, folder, url, tracker):
     """Train, held at the first step, and watch; returns both once the watcher listens."""
     training = start(
-        *("train", "--model", "model.py:Net", "--data", "model.py:data", "--publisher", "redis,console"),
+        *("train", "--model", "model.py:Net", "--data", "model.py:data", "--publisher", "redis"),
         *("--tracker", tracker, "--set", f"training.max_epochs={EPOCHS}", "--set", "training.batch_size=8"),
         KLADML_PUBLISHER__REDIS__URL=url,
         KLADML_PUBLISHER__REDIS__TIMEOUT="0.9",
     )
-    line = training.stdout.readline()
-    while "run " not in line and "default@1" not in line:
-        assert line, training.stderr.read()
-        line = training.stdout.readline()
+    record = folder / ".kladml" / "runs" / "default" / "default" / "default" / "1" / "run.json"
+    while not record.exists():
+        assert training.poll() is None, training.stderr.read()
+        time.sleep(0.05)
     watching = start("watch", "@1", "--json", "--interval", "0.2", KLADML_PUBLISHER__REDIS__URL=url)
     started = json.loads(watching.stdout.readline())
     assert (started["event"], started["status"]) == ("run_started", "RUNNING")
@@ -106,7 +107,7 @@ def epochs(events):
 
 def test_run_of_another_process_without_a_tracker_is_heard_to_its_end(start, tmp_path):
     with redis_server(tmp_path) as url:
-        training, watching = train_and_watch(start, url, "none")
+        training, watching = train_and_watch(start, tmp_path, url, "none")
         go(tmp_path, *range(1, EPOCHS + 1))
         events, errors = ended(watching)
         assert training.wait(120) == 0
@@ -120,7 +121,7 @@ def test_run_of_another_process_without_a_tracker_is_heard_to_its_end(start, tmp
 
 def test_server_that_is_killed_is_told_once_and_the_tracker_is_followed(start, tmp_path):
     with redis_server(tmp_path) as url:
-        training, watching = train_and_watch(start, url, "local")
+        training, watching = train_and_watch(start, tmp_path, url, "local")
         go(tmp_path, 1, 2)
         events = []
         while 2 not in epochs(events):
