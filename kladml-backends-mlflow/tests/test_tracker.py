@@ -93,7 +93,7 @@ def test_values_of_one_moment_are_kept_but_for_those_that_are_equal_in_all(track
 
 
 def test_history_follows_every_page(tracker, monkeypatch):
-    monkeypatch.setattr("kladml_backends_mlflow.tracker._HISTORY_PAGE", 3)
+    monkeypatch.setattr("kladml_backends_mlflow.server_history._PAGE", 3)
     run_id = tracker.start_run("pages")
     for step in range(10):
         tracker.log_metric("loss", step, step)

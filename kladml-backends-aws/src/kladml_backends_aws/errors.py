@@ -10,6 +10,7 @@ from botocore.exceptions import (
     ConnectTimeoutError,
     CredentialRetrievalError,
     EndpointConnectionError,
+    FlexibleChecksumError,
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
@@ -82,6 +83,9 @@ def storage_error(error: Exception, what: str, endpoint: str) -> StorageError:
             owner=OWNER,
             next_step="check the network and storage.s3.endpoint_url",
         )
+    if isinstance(cause, FlexibleChecksumError):
+        step = "repeat it; if this comes again, what is stored there is damaged: delete it and store it anew"
+        return StorageError(f"cannot {what}: it arrives damaged: {_text(cause)}", owner=OWNER, next_step=step)
     if isinstance(cause, IncompleteReadError | RetriesExceededError):
         return StorageError(f"cannot {what}: {endpoint} broke off: {_text(cause)}", owner=OWNER, next_step="try again")
     return StorageError(f"cannot {what}: {_text(cause)}", owner=OWNER)

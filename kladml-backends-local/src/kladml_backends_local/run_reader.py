@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from kladml.errors import TrackerError
+from kladml.errors import RefusedRunError, TrackerError
 from kladml.interfaces import TrackedRun
 from kladml_backends_local.run_filter import Sql, condition, register_number, sort_keys
 from kladml_backends_local.settings import OWNER
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BUSY_SECONDS = 20
 
 _RUNS = """
-SELECT r.run_uuid, e.name, r.status
+SELECT r.run_uuid, e.name, r.status, r.lifecycle_stage
 FROM runs AS r JOIN experiments AS e ON e.experiment_id = r.experiment_id
 """
 # One value, a list in JSON, holds any number of identifiers.
@@ -61,14 +61,15 @@ class RunReader:
         """Read a run, a deleted one as well.
 
         Raises:
-            TrackerError: There is no such run, or the database cannot be read.
+            RefusedRunError: There is no such run.
+            TrackerError: The database cannot be read.
         """
         if self._is_made():
             with self._open(f"run '{run_id}' cannot be read") as connection:
                 for run in self._runs(connection, f"{_RUNS} WHERE r.run_uuid = ?", (run_id,)):
                     return run
         problem = f"there is no run '{run_id}' in {self.database}"
-        raise TrackerError(problem, owner=OWNER, next_step="check the identifier")
+        raise RefusedRunError(problem, owner=OWNER, next_step="check the identifier")
 
     def history(self, run_id: str, key: str) -> list[tuple[int, float]]:
         """Read all values of a metric as (step, value), in the order of recording.
@@ -194,7 +195,10 @@ class RunReader:
 
     def _runs(self, connection: sqlite3.Connection, query: str, values: tuple[str | float, ...]) -> list[TrackedRun]:
         connection.execute("BEGIN")  # the rest is read as of the same moment
-        runs = {row[0]: TrackedRun(*row) for row in connection.execute(query, values)}
+        runs = {
+            run_id: TrackedRun(run_id, experiment, status, is_deleted=stage != "active")
+            for run_id, experiment, status, stage in connection.execute(query, values)
+        }
         chosen = (json.dumps(list(runs)),)
         for run_id, key, value in connection.execute(_PARAMS, chosen):
             runs[run_id].params[key] = value

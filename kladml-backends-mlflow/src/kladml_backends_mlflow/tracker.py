@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import uuid
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -19,13 +19,14 @@ from kladml.spool.recovery import left_behind
 from kladml.spool.runs import new_run
 from kladml.spool.tracker import SpooledTracker
 from kladml_backends_mlflow.server import OWNER, RefusedCallError, TrackingServer, UnreachableServerError
+from kladml_backends_mlflow.server_history import as_number, history
 from kladml_backends_mlflow.server_runs import create_run, find_run, no_such_run, require_active, run_info
 from kladml_backends_mlflow.server_sink import ServerSink
 from kladml_backends_mlflow.settings import MLflowSettings
 
 if TYPE_CHECKING:
     from kladml.interfaces import BackendContext
-    from kladml.spool.events import Sink
+    from kladml.spool.events import MetricPoint, Sink
     from kladml.spool.recording import Recording
     from kladml_backends_mlflow.server_runs import RunInfo
 
@@ -34,7 +35,6 @@ SPOOL_NAME = "mlflow"
 _SHORT_TIMEOUT = 5.0
 """Seconds that the preflight and the beginning of a run wait for an answer."""
 _READING_WAITS = 30.0
-_HISTORY_PAGE = 25_000
 
 log = get_logger(__name__)
 
@@ -69,7 +69,7 @@ class MLflowTracker(SpooledTracker):
 
     api_version = 1
     settings_class: ClassVar[type[Any]] = MLflowSettings
-    capabilities: ClassVar[frozenset[str]] = frozenset({"artifacts", "read", "resume", "sync"})
+    capabilities: ClassVar[frozenset[str]] = frozenset({"artifacts", "points", "read", "resume", "sync"})
     owner: ClassVar[str] = OWNER
     patience = 60.0  # for files; a server that fails is not waited for
 
@@ -214,15 +214,24 @@ class MLflowTracker(SpooledTracker):
             TrackerError: The server fails.
         """
         self._deliver(run_id)
-        info = self._find(run_id)
-        asked: dict[str, object] = {"run_id": info["run_id"], "metric_key": key, "max_results": _HISTORY_PAGE}
-        history: list[tuple[int, float]] = []
-        while True:
-            answer = self._server.get("metrics/get-history", None, **asked)
-            history += [(int(entry["step"]), _number(entry["value"])) for entry in answer.get("metrics", ())]
-            if not answer.get("next_page_token"):
-                return history
-            asked["page_token"] = answer["next_page_token"]
+        return [(step, value) for _, value, _, step in history(self._server, self._remote_id(run_id), key)]
+
+    def metric_points(self, run_id: str) -> list[MetricPoint]:
+        """Read all values of all metrics back as (key, value, time, step), the oldest first; none of a run not there.
+
+        Each metric is asked for by itself, as the server has no other way to all values.
+
+        Raises:
+            TrackerError: The server fails.
+        """
+        self._deliver(run_id)
+        try:
+            remote_id = self._remote_id(run_id)
+        except RefusedRunError:
+            return []
+        data = self._server.get("runs/get", "run", run_id=remote_id)["run"].get("data", {})
+        keys = [entry["key"] for entry in data.get("metrics", ())]
+        return sorted((point for key in keys for point in history(self._server, remote_id, key)), key=itemgetter(2))
 
     def _make_sink(self) -> Sink:
         return ServerSink(self._server)
@@ -245,9 +254,13 @@ class MLflowTracker(SpooledTracker):
             experiment_name=experiment["name"],
             status=run["info"]["status"],
             params={entry["key"]: entry.get("value", "") for entry in data.get("params", ())},
-            metrics={entry["key"]: _number(entry["value"]) for entry in data.get("metrics", ())},
+            metrics={entry["key"]: as_number(entry["value"]) for entry in data.get("metrics", ())},
             tags={entry["key"]: entry.get("value", "") for entry in data.get("tags", ())},
+            is_deleted=run["info"]["lifecycle_stage"] != "active",
         )
+
+    def _remote_id(self, run_id: str) -> str:
+        return str(self._find(run_id)["run_id"])
 
     def _find(self, run_id: str, timeout: float = math.inf) -> RunInfo:
         """Return what the server said of a run, by its own identifier or the tracker's.
@@ -273,9 +286,3 @@ class MLflowTracker(SpooledTracker):
         """Remember that the server does not answer; the run's thread is the one to tell people."""
         log.debug(str(error))
         self._is_away = True
-
-
-def _number(value: float | str) -> float:
-    """Return a metric's value; MLflow's databases keep an infinity as the largest number."""
-    number = float(value)
-    return math.copysign(math.inf, number) if abs(number) == sys.float_info.max else number

@@ -86,9 +86,12 @@ class RunFollower:
     def _new_points(self, tracker: TrackerInterface) -> list[Point]:
         found: list[Point] = []
         if "points" in tracker.capabilities:
-            points = tracker.metric_points(self._run.run_id)
-            found = points[self._seen.get("", 0) :]
-            self._seen[""] = len(points)
+            counts: dict[str, int] = {}
+            for point in tracker.metric_points(self._run.run_id):
+                counts[point[0]] = counts.get(point[0], 0) + 1
+                if counts[point[0]] > self._seen.get(point[0], 0):
+                    found.append(point)
+            self._seen |= counts
             return found
         now = round(1000 * time.time())
         for name in tracker.get_run(self._run.run_id).metrics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         StorageInterface,
         TrackerInterface,
     )
+    from kladml.runner.record import RunRecord
     from kladml.workspace import Workspace
     from kladml_cli.configuration import Configuration
 
@@ -143,7 +144,7 @@ class OpenPlace:
         return Criterion(metric, self._options.mode or mode)
 
     def page(self, run: CatalogRun) -> RunPage:
-        """Return everything that is known of a run; a tracker that fails is only reported."""
+        """Return everything that is known of a run; a tracker or a storage that fails is only reported."""
         from kladml.errors import BackendError
         from kladml.history.pages import read_page
         from kladml.log import get_logger
@@ -151,10 +152,37 @@ class OpenPlace:
         criterion = self.criterion(run.address.experiment, [run])
         tracker = self.tracker_of(run)
         try:
-            return read_page(run, self.runs, tracker, criterion)
+            page = read_page(run, self.runs, tracker, criterion)
         except BackendError as error:
             get_logger(__name__).warning(f"the values of the metrics of {run.address} cannot be read: {error}")
-            return read_page(run, self.runs, None, criterion)
+            page, tracker = read_page(run, self.runs, None, criterion), None
+        return page if page.has_record else self._completed(page, tracker)
+
+    def _completed(self, page: RunPage, tracker: TrackerInterface | None) -> RunPage:
+        """Return the page of a run of another machine with what its storage has of it, or else its tracker."""
+        from kladml.errors import KladMLError
+        from kladml.history.copying import Place
+        from kladml.history.elsewhere import stored_record, tracked_record
+        from kladml.log import get_logger
+
+        run, sources = page.run, page.run.backends
+
+        def of_storage() -> RunRecord | None:
+            stored = self.storage_of(run)
+            return None if stored is None else stored_record(run, Place(sources["storage"], *stored))
+
+        def of_tracker() -> RunRecord | None:
+            return None if tracker is None else tracked_record(run, tracker)
+
+        for kind, read in (("storage", of_storage), ("tracker", of_tracker)):
+            try:
+                record = read()
+            except KladMLError as error:
+                get_logger(__name__).warning(f"what {run.address} was made from cannot be read: {error}")
+                continue
+            if record is not None:
+                return replace(page, record=record, record_from=f"{kind} {sources[kind].partition(',')[0]}")
+        return page
 
     def tracker_of(self, run: CatalogRun) -> TrackerInterface | None:
         """Return the tracker whose identifier a run has, if it can read runs back."""

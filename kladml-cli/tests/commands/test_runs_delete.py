@@ -136,7 +136,8 @@ def test_a_file_that_arrives_damaged_is_an_error(kladml, install, two_runs, tmp_
     settings = install_other(install, "Damaging", tmp_path / "other")
     outcome = kladml("runs", "copy", "@1", "--to", "storage=other", *settings)
     assert outcome.status == 5
-    assert "is damaged: its SHA-256 is" in outcome.errors
+    assert "is damaged, and was deleted: its SHA-256 is" in outcome.errors
+    assert not [path for path in (tmp_path / "other").rglob("model") if path.is_file()]
 
 
 def test_records_are_copied_with_their_times(kladml, train, install, workspace, tmp_path):
@@ -169,8 +170,9 @@ def kladml_register_tracker(): return Archive
     assert tracked.tags["kladml.started_at"] == run["started_at"]
     assert tracked.params["model.ref"] == "model.py:MeanModel"
     again = kladml("runs", "copy", "@1", "--to", "tracker=archive", *settings)
-    assert again.status == 5
-    assert f"tracker archive has run default/default/default@1 already, as {copied['run_id']}" in again.errors
+    assert f"values are on tracker archive as {copied['run_id']}, and were before" in again.output
+    itself = kladml("runs", "copy", "@1", "--to", "tracker=local")
+    assert f"values are on tracker local as {run['run_id']}, and were before" in itself.output
 
 
 @pytest.mark.parametrize(

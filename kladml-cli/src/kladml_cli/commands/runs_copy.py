@@ -11,8 +11,9 @@ from kladml_cli.run_place import run_place_options
 from kladml_cli.settings_options import json_option
 
 if TYPE_CHECKING:
-    from kladml.history.copying import CopiedFiles, CopiedRecords, Place
+    from kladml.history.copying import CopiedFiles, Place
     from kladml.history.pages import RunPage
+    from kladml.history.record_copying import CopiedRecords
     from kladml_cli.run_place import OpenPlace, RunPlace
 
 EPILOG = """\
@@ -23,9 +24,10 @@ Examples:
   kladml runs copy digits@best --to tracker=mlflow,storage=s3
   kladml runs copy @-1 --to tracker=mlflow --json
 
-Files are read back and compared by SHA-256; those that are there already and
-are the same are left. Metrics keep their steps, and their times where the
-tracker takes them.
+Files are read back and compared by SHA-256, and values of metrics by all that
+they are. What is there already and the same is left, so that a copy that was
+cut off is completed by repeating it. Metrics keep their steps, and their times
+where the tracker takes them.
 """
 
 _KINDS = ("storage", "tracker")
@@ -42,6 +44,7 @@ def copy(*, place: RunPlace, run: str, targets: str, as_json: bool) -> None:
 
     RUN is an address, such as @3, @-1 (the newest), @best, digits@3 or project/family/experiment@3.
     """
+    from kladml.errors import TrackerError
     from kladml_cli.terminal import print_json
 
     chosen = _parse(targets)
@@ -53,6 +56,9 @@ def copy(*, place: RunPlace, run: str, targets: str, as_json: bool) -> None:
         print_json({"run": page.address, **_as_dict(chosen, files, records)})
     else:
         _print(page, chosen, files, records)
+    if records is not None and records.waiting is not None:
+        problem = f"the copy of {page.address} is not on tracker {chosen['tracker']} yet: {records.waiting}"
+        raise TrackerError(problem, next_step="what is left waits here; kladml sync delivers it")
 
 
 def _parse(targets: str) -> dict[str, str]:
@@ -90,18 +96,14 @@ def _copy_files(opened: OpenPlace, page: RunPage, name: str) -> CopiedFiles:
 
 def _copy_records(opened: OpenPlace, page: RunPage, name: str) -> CopiedRecords:
     from kladml.errors import TrackerError
-    from kladml.history.copying import copy_records
+    from kladml.history.record_copying import copy_records
 
     if page.run.status == "RUNNING":
         problem = f"run {page.address} is RUNNING"
         raise TrackerError(problem, next_step="copy it when it has ended")
     with opened.configuration.open_tracker(name) as tracker:
         tracker.check()
-        copied = copy_records(page, name, tracker)
-    if page.has_record:
-        page.record.tracker_runs.append((name, copied.run_id))
-        page.record.write(page.folder)
-    return copied
+        return copy_records(page, name, tracker)
 
 
 def _print(page: RunPage, chosen: dict[str, str], files: CopiedFiles | None, records: CopiedRecords | None) -> None:
@@ -109,12 +111,12 @@ def _print(page: RunPage, chosen: dict[str, str], files: CopiedFiles | None, rec
         there = f", of which {len(files.already_there)} were there already" if files.already_there else ""
         click.echo(f"{page.address}: {len(files.sha256)} files are in storage {chosen['storage']}{there}")
         click.echo("  each was read back, and its SHA-256 is the same")
-    if records is not None:
-        times = "with their times" if records.with_times else "without their times, which this tracker does not take"
-        click.echo(f"{page.address}: {records.points} values are on tracker {chosen['tracker']} as {records.run_id}")
+    if records is not None and records.waiting is None:
+        there = ", and were before" if records.already_there else ""
+        times = "with their times" if records.with_times else "without their times, which are not known or not taken"
+        where = f"on tracker {chosen['tracker']} as {records.run_id}"
+        click.echo(f"{page.address}: {records.points} values are {where}{there}")
         click.echo(f"  {times}{'; read back, and the same' if records.verified else ''}")
-        if records.waiting is not None:
-            click.echo(f"  {records.waiting}", err=True)
 
 
 def _as_dict(chosen: dict[str, str], files: CopiedFiles | None, records: CopiedRecords | None) -> dict[str, Any]:

@@ -106,7 +106,8 @@ def _print_head(page: RunPage) -> None:
         click.echo(f"  {styled(page.record.error, sys.stdout, fg='red')}")
     notes = [f"resumed {page.record.resumed} times"] if page.record.resumed else []
     if not page.has_record:
-        notes.append(f"its folder {page.folder} is not on this machine, so that only the catalog knows it")
+        known = f"what is known of it is from {page.record_from}" if page.record_from else "only the catalog knows it"
+        notes.append(f"its folder {page.folder} is not on this machine: {known}")
     reproduces = page.record.tags.get("kladml.reproduces")
     if reproduces:
         notes.append(f"made to reproduce {reproduces}")

@@ -60,10 +60,8 @@ class DatasetTransfer:
             CatalogError: The catalog cannot be reached; where that is at the end, the push can be repeated.
         """
         self._store.shared.check()
+        is_there = self._has(manifest)
         self._store.shared.note(manifest)
-        there = self._manifest(manifest.reference) if manifest.version in self.versions(manifest.name) else None
-        if there is not None and there.files != manifest.files:
-            raise _conflict(manifest, there)
         faults = self._store.seals(manifest).check(manifest.files)
         if faults:
             raise damaged(manifest, faults)
@@ -76,10 +74,8 @@ class DatasetTransfer:
 
         with progress(f"pushing {manifest.reference}", sum(file.size for file in missing)) as tell:
             in_threads(upload, missing, tell)
-        with tempfile.TemporaryDirectory(prefix="kladml-") as folder:
-            path = Path(folder, "manifest.json")
-            path.write_text(manifest.to_json(), encoding="utf-8")
-            self._storage.upload_file(path, self._bucket, _manifest_key(manifest.reference))
+        if not is_there:
+            self._push_manifest(manifest)
         self._store.shared.note(manifest, self._place)
         return len(missing)
 
@@ -109,6 +105,7 @@ class DatasetTransfer:
         store.shared.require_same(manifest)
         with store.locked(f"pulling {manifest.reference}"):
             store.check_spelling(manifest.name)
+            store.objects.clear_temporary()
             mine = next((each for each in store.all_versions(manifest.name) if each.version == number), None)
             if mine is not None and mine.files != manifest.files:
                 raise _conflict(mine, manifest)
@@ -129,6 +126,29 @@ class DatasetTransfer:
                     raise DataError(problem, next_step="nothing of it was kept; make room on the disk") from error
                 raise
         return manifest, len(missing)
+
+    def _push_manifest(self, manifest: Manifest) -> None:
+        """Store a manifest, unless another version of that number came there meanwhile."""
+        if self._has(manifest):
+            return
+        with tempfile.TemporaryDirectory(prefix="kladml-") as folder:
+            path = Path(folder, "manifest.json")
+            path.write_text(manifest.to_json(), encoding="utf-8")
+            self._storage.upload_file(path, self._bucket, _manifest_key(manifest.reference))
+        self._has(manifest)  # of two that are stored at the same moment the last one stays
+
+    def _has(self, manifest: Manifest) -> bool:
+        """Tell whether a version is in the storage.
+
+        Raises:
+            DataError: There is another one of its number.
+        """
+        if manifest.version not in self.versions(manifest.name):
+            return False
+        there = self._manifest(manifest.reference)
+        if there.files != manifest.files:
+            raise _conflict(manifest, there)
+        return True
 
     def _download(self, file: FileEntry, tell: Callable[[int], object]) -> None:
         def write(path: Path) -> None:

@@ -1,26 +1,21 @@
-"""Copying a run to another storage or tracker, and proving that it got there."""
+"""Copying the files of a run to another storage, and proving that they got there."""
 
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
-from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kladml.errors import StorageError, TrackerError
+from kladml.errors import CapabilityError, StorageError
 from kladml.history.weights import sha256_of
-from kladml.runner.provenance import experiment_tags
-from kladml.runner.registration import flat_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kladml.history.pages import RunPage
-    from kladml.interfaces import StorageInterface, TrackerInterface
-
-COPIED_FROM = "kladml.copied_from"
+    from kladml.interfaces import StorageInterface
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +48,6 @@ class CopiedFiles:
 
     sha256: dict[str, str] = field(default_factory=dict)
     already_there: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class CopiedRecords:
-    """What a tracker has of a run now.
-
-    Attributes:
-        run_id: Its identifier there.
-        points: How many values of metrics were recorded.
-        with_times: Whether they have the times at which they were recorded first.
-        waiting: What is not delivered yet, as people read it, or None.
-        verified: Whether they were read back and are the same.
-    """
-
-    run_id: str
-    points: int
-    with_times: bool
-    waiting: str | None = None
-    verified: bool = False
 
 
 def files_of(page: RunPage, source: Place | None) -> list[str]:
@@ -107,88 +83,32 @@ def copy_files(
                 local = Path(source.storage.download_file(source.bucket, key, Path(folder, "source")))
             digest = sha256_of(local)
             if target.storage.exists(target.bucket, key):
-                _check(target, key, digest, Path(folder, "target"), "another file")
+                _check(target, key, digest, Path(folder, "target"))
                 copied.already_there.append(key)
             else:
                 target.storage.upload_file(local, target.bucket, key)
-                _check(target, key, digest, Path(folder, "target"), "damaged")
+                _check(target, key, digest, Path(folder, "target"), is_new=True)
             copied.sha256[key] = digest
             progress(1)
     return copied
 
 
-def copy_records(page: RunPage, name: str, tracker: TrackerInterface) -> CopiedRecords:
-    """Record a run on another tracker, with its parameters, tags, histories and its end.
-
-    Args:
-        page: The run.
-        name: Name of the tracker.
-        tracker: The tracker.
-
-    Raises:
-        TrackerError: It has the run already, or fails.
-    """
-    from kladml.spool.tracker import SpooledTracker
-
-    known = dict(page.record.tracker_runs)
-    if name in known:
-        problem = f"tracker {name} has run {page.address} already, as {known[name]}"
-        raise TrackerError(problem, next_step="delete it there first, or choose another tracker")
-    run_id = tracker.start_run(flat_name(page.run.address.experiment), page.params.get("run_name"))
-    status = "FAILED"
-    with_times = isinstance(tracker, SpooledTracker)
+def _check(target: Place, key: str, digest: str, file: Path, *, is_new: bool = False) -> None:
+    """Compare what is in a storage; what has just arrived there and is damaged does not stay."""
     try:
-        tracker.log_params(page.params)
-        tracker.set_tags({**page.record.tags, **_times(page), COPIED_FROM: page.address})
-        tracker.set_experiment_tags(experiment_tags(page.run.address.experiment))
-        if page.data_fingerprint.startswith("sha256:"):
-            data = page.params.get("data.train") or "training data"
-            tracker.log_dataset(data, page.data_fingerprint, data, "training")
-        if isinstance(tracker, SpooledTracker):
-            tracker.log_points(page.points)
-        else:
-            for key, value, _, step in page.points:
-                tracker.log_metric(key, value, step)
-        status = page.run.status
-    finally:
-        tracker.end_run(status)
-    waiting = next((str(one) for one in tracker.undelivered() if one.run_id == run_id), None)
-    verified = waiting is None and _is_same(page, run_id, tracker, with_times=with_times)
-    return CopiedRecords(run_id, len(page.points), with_times, waiting, verified)
-
-
-def _check(target: Place, key: str, digest: str, file: Path, what: str) -> None:
-    found = sha256_of(Path(target.storage.download_file(target.bucket, key, file)))
-    if found != digest:
-        problem = f"{key} in {target} is {what}: its SHA-256 is {found}, and that of the run's file {digest}"
-        raise StorageError(problem, next_step="delete it there, and copy the run once more")
-
-
-def _times(page: RunPage) -> dict[str, str]:
-    """Return when the run began and ended, which a tracker takes for the time of the copy."""
-    times = {"kladml.started_at": page.run.started_at.isoformat()}
-    return times if page.run.ended_at is None else {**times, "kladml.ended_at": page.run.ended_at.isoformat()}
-
-
-def _is_same(page: RunPage, run_id: str, tracker: TrackerInterface, *, with_times: bool) -> bool:
-    """Read a copy back, where that is possible, and compare its histories; tell whether they were compared.
-
-    Raises:
-        TrackerError: They differ.
-    """
-    if "points" not in tracker.capabilities:
-        return False
-    found = Counter(map(_comparable, tracker.metric_points(run_id)))
-    wanted = Counter(map(_comparable, page.points))
-    if not with_times:
-        found, wanted = (Counter({(key, value, 0, step): 1 for key, value, _, step in one}) for one in (found, wanted))
-    if found != wanted:
-        missing, more = (wanted - found).total(), (found - wanted).total()
-        problem = f"the copy {run_id} lacks {missing} values of {page.address}, and has {more} that it does not have"
-        raise TrackerError(problem, next_step="delete the copy, and repeat it")
-    return True
-
-
-def _comparable(point: Any) -> tuple[str, float | str, int, int]:
-    key, value, milliseconds, step = point
-    return key, "nan" if isnan(value) else value, milliseconds, step
+        found = sha256_of(Path(target.storage.download_file(target.bucket, key, file)))
+    except StorageError:  # some storages notice themselves that they do not give back what they were given
+        if is_new:
+            with suppress(StorageError, CapabilityError):
+                target.storage.delete_file(target.bucket, key)
+        raise
+    if found == digest:
+        return
+    what, step = "another file", "delete it there"
+    if is_new:
+        what = "damaged"
+        if "delete" in target.storage.capabilities:
+            target.storage.delete_file(target.bucket, key)
+            what, step = "damaged, and was deleted", "check the way there"
+    problem = f"{key} in {target} is {what}: its SHA-256 is {found}, and that of the run's file {digest}"
+    raise StorageError(problem, next_step=f"{step}, and copy the run once more")

@@ -27,11 +27,12 @@ class RunPage:
 
     Attributes:
         run: The run as the catalog has it.
-        record: The run as its folder has it; of one that has none here, only what the catalog knows.
+        record: The run as its folder has it, or another place; else only what the catalog knows.
         folder: Its folder, which may be absent.
         points: All values of its metrics, as far as a tracker gives them back.
         criterion: What is known of the monitored metric.
         has_record: Whether its folder is on this machine.
+        record_from: The other place that has the record, as people read it, or None.
     """
 
     run: CatalogRun
@@ -40,6 +41,7 @@ class RunPage:
     points: list[Point] = field(default_factory=list)
     criterion: Criterion | None = None
     has_record: bool = True
+    record_from: str | None = None
 
     @property
     def address(self) -> str:

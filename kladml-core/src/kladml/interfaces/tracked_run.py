@@ -23,6 +23,7 @@ class TrackedRun:
         params: Parameters as text.
         metrics: Last value of each metric.
         tags: Tags as text.
+        is_deleted: Whether it is deleted there, and only kept for a while.
     """
 
     run_id: str
@@ -31,6 +32,7 @@ class TrackedRun:
     params: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    is_deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class RunRecord:
         tags: What the run was made from.
         backends: Selected backends by kind, several joined by a comma.
         tracker_runs: Name of each tracker and its own identifier of the run.
+        copied_to: Those of these trackers that did not record the run, but got a copy of it.
         earlier_ids: What `run_id` was before, where a tracker had to start anew when the run was resumed.
         resumed: How often the run was resumed.
         code: Folder in which the references to its code and data were looked for first.
@@ -52,6 +53,7 @@ class RunRecord:
     tags: dict[str, str] = field(default_factory=dict)
     backends: dict[str, str] = field(default_factory=dict)
     tracker_runs: list[tuple[str, str]] = field(default_factory=list)
+    copied_to: list[str] = field(default_factory=list)
     earlier_ids: list[str] = field(default_factory=list)
     resumed: int = 0
     code: str | None = None

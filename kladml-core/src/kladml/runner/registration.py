@@ -73,6 +73,7 @@ def register_again(backends: Backends, record: RunRecord, run_name: str | None) 
         started_at=record.started_at,
         backends=backends.names(),
         tracker_runs=[*backends.trackers.run_ids(), *others],
+        copied_to=[name for name in record.copied_to if name not in names],
         earlier_ids=[known for known in (*record.earlier_ids, record.run_id) if known != run_id],
         resumed=record.resumed + 1,
     )

@@ -1,0 +1,62 @@
+"""What is known of a run whose folder is on another machine: from its storage, else from its tracker."""
+
+from __future__ import annotations
+
+import ast
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kladml.errors import ObjectNotFoundError
+from kladml.runner.record import RECORD, RunRecord
+
+if TYPE_CHECKING:
+    from kladml.history.copying import Place
+    from kladml.interfaces import CatalogRun, TrackerInterface
+
+
+def stored_record(run: CatalogRun, place: Place) -> RunRecord | None:
+    """Return the record that a run's storage has, or None.
+
+    Args:
+        run: The run.
+        place: Its storage.
+
+    Raises:
+        StorageError: The storage fails.
+        WorkspaceError: The record cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="kladml-") as folder:
+        try:
+            place.storage.download_file(place.bucket, f"{run.address.path}/{RECORD}", Path(folder, RECORD))
+        except ObjectNotFoundError:
+            return None
+        record = RunRecord.read(Path(folder))
+    is_same = record is not None and run.run_id in (record.run_id, *record.earlier_ids)
+    return record if is_same else None
+
+
+def tracked_record(run: CatalogRun, tracker: TrackerInterface) -> RunRecord | None:
+    """Return what a run's tracker has of its parameters and tags, or None where it cannot be read.
+
+    Args:
+        run: The run.
+        tracker: Its tracker.
+
+    Raises:
+        TrackerError: The tracker fails, or does not have it.
+    """
+    if "read" not in tracker.capabilities:
+        return None
+    tracked = tracker.get_run(run.run_id)
+    params = {key: _value(text) for key, text in tracked.params.items()}
+    began = run.started_at.isoformat()
+    return RunRecord(str(run.address), run.run_id, run.status, began, params=params, tags=tracked.tags)
+
+
+def _value(text: str) -> Any:
+    """Return what a parameter was before a tracker made it text; the text itself where it is no literal of Python."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
