@@ -100,7 +100,7 @@ class StepModule(nn.Module):
         output = self.module(inputs)
         assert self.loss is not None  # noqa: S101 - held by __init__
         if getattr(output, "shape", None) == getattr(target, "shape", None):
-            return self.loss(output, target), {}
+            return self.loss(output, self._as_numbers(target, output)), {}
         if self._would_broadcast(output, target):
             problem = (
                 f"the output of {type(self.module).__name__} has shape {tuple(output.shape)} and the target "
@@ -111,6 +111,17 @@ class StepModule(nn.Module):
         if not _is_classification(output, target):
             return loss, {}
         return loss, {"accuracy": (output.detach().argmax(1) == target).float().mean()}
+
+    def _as_numbers(self, target: Any, output: Any) -> Any:
+        """Return whole numbers as those of the output where the loss is torch's: a CSV file does not tell 3 from 3.0.
+
+        Where both have one shape they are no numbers of classes.
+        """
+        is_torch = getattr(self.loss, "__module__", "").startswith("torch")
+        both = isinstance(output, torch.Tensor) and isinstance(target, torch.Tensor)
+        if is_torch and both and output.is_floating_point() and not (target.is_floating_point() or target.is_complex()):
+            return target.to(output.dtype)
+        return target
 
     def _would_broadcast(self, output: Any, target: Any) -> bool:
         """Tell whether the loss would stretch one of them to the other's shape and be silent about it.
