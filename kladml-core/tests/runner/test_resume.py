@@ -377,8 +377,8 @@ def test_references_are_found_where_they_were(backends, in_a_workspace):
 
 
 def test_a_run_does_not_go_on_with_another_share_kept_back(backends, data):
+    runner = backends.runner(hooks=[StopAfter(2)], overrides=[ConfigEntry("data.val_split", 0.5, "here")])
     with pytest.raises(StopRun):
-        runner = backends.runner(hooks=[StopAfter(2)], overrides=[ConfigEntry("data.val_split", 0.5, "here")])
         runner.run(Net, data, training=TRAINING)
     assert backends.runner().run(Net, data, resume="@1").metrics["val_loss"] > 0
     with pytest.raises(TrainingError, match=r"data\.val_split was 0\.5 and is now 0\.25"):

@@ -269,6 +269,14 @@ def test_whole_numbers_are_targets_of_a_regression_too(net, loss):
     assert value == step((torch.ones(4, 3), whole.float()), 0, "train")[0]
 
 
+@pytest.mark.parametrize("kind", [torch.int32, torch.uint8, torch.bool])
+def test_numbers_of_classes_may_have_any_whole_type(net, kind):
+    step = StepModule(net(2), resolve_loss("cross_entropy"))
+    value, metrics = step((torch.ones(4, 3), torch.ones(4, dtype=kind)), 0, "train")
+    value.backward()
+    assert metrics["accuracy"] in (0, 1)
+
+
 def test_a_loss_of_the_users_own_gets_the_targets_as_they_are(net):
     seen = []
     step = StepModule(net(1), lambda out, target: seen.append(target.dtype) or out.mean())
