@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from click.shell_completion import CompletionItem
 
     from kladml.workspace import Workspace
 
+Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
 
-class ConfigChoice(click.ParamType):
+
+class ConfigChoice(click.types.StringParamType):
     """A file or a name, as text; the shell completes names and files."""
 
     name = "config"
@@ -36,7 +39,9 @@ class ConfigChoice(click.ParamType):
         return [*found, CompletionItem(incomplete, type="file")]
 
 
-def config_argument(name: str = "config", *, metavar: str = "CONFIG", required: bool = True) -> Any:
+def config_argument(
+    name: str = "config", *, metavar: str = "CONFIG", required: bool = True
+) -> Callable[[Decorated], Decorated]:
     """Add an argument that is a file or a name; the command gets its text."""
     return click.argument(name, metavar=metavar if required else f"[{metavar}]", required=required, type=ConfigChoice())
 

@@ -13,7 +13,6 @@ from kladml.history.comparison import differences
 from kladml.runner.record import CONFIG
 from kladml.workspace import find_config
 
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path

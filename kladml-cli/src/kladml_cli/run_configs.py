@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from kladml.interfaces import CatalogRun
+    from kladml.runner.record import RunRecord
     from kladml.workspace import Workspace
     from kladml_cli.run_place import OpenPlace
 

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kladml.datasets.formats import TABLES
+
 if TYPE_CHECKING:
     from kladml.datasets.learning import LearningTask
 
@@ -17,6 +19,7 @@ _STEPS = 10_000
 _EPOCHS = (10, 100)
 _PATIENCE = 10
 _SHOWN_LABELS = 5
+_WIDTH = 110
 _LARGE = 4_000_000_000
 """Bytes of data of which no part is kept back by copying it."""
 
@@ -93,10 +96,10 @@ def _model(task: LearningTask, reference: str, *, is_own: bool) -> list[str]:
     where = (
         "a file beside this one, yours to change" if is_own else "looked for beside this file, then in the workspace"
     )
-    lines = ["model:", f"  {_pair('ref', reference)} # {where}"]
+    lines = ["model:", *_line("  ", "ref", reference, where)]
     if is_own:
         lines.append("  args:")
-        lines += [f"    {_pair(key, value)} # {why}" for key, value, why in _arguments(task)]
+        lines += [line for argument in _arguments(task) for line in _line("    ", *argument)]
     if task.kind is not None:
         loss, why = ("cross_entropy", "for classes") if task.kind == "classification" else ("mse", "for numbers")
         reason = f"{why}: {_printable(task.why)}"
@@ -104,7 +107,7 @@ def _model(task: LearningTask, reference: str, *, is_own: bool) -> list[str]:
             reason += f"; always saying the mean would cost {task.deviation**2:.4g}"
         if not is_own:
             reason += "; a model with a training_step does without"
-        lines.append(f"  loss: {loss} # {reason}")
+        lines += _line("  ", "loss", loss, reason)
     return [*lines, ""]
 
 
@@ -119,7 +122,9 @@ def _arguments(task: LearningTask) -> list[tuple[str, Any, str]]:
             ("outputs", task.outputs, _classes(task)),
         ]
     inputs = math.prod(task.inputs)
-    of_what = "all columns but the targets" if len(task.inputs) == 1 else f"arrays of the shape {list(task.inputs)}"
+    of_what = f"an array of the shape {list(task.inputs)}"
+    if task.format in TABLES:
+        of_what = "all columns but the targets"
     found: list[tuple[str, Any, str]] = [("inputs", inputs, f"numbers in one row: {of_what}")]
     if task.kind == "classification":
         return [*found, ("outputs", task.outputs, _classes(task)), *_size(task)]
@@ -152,12 +157,12 @@ def _classes(task: LearningTask) -> str:
 
 def _data(task: LearningTask) -> list[str]:
     latest = f"; '{task.train.name}' alone is the latest" if not task.train.path else ""
-    lines = ["data:", f"  {_pair('train', str(task.train))} # this version, so that runs can be repeated{latest}"]
+    lines = ["data:", *_line("  ", "train", str(task.train), f"this version, so that runs can be repeated{latest}")]
     if task.target is not None:
-        what = "column" if task.format in ("csv", "parquet", "arrow") else "array"
-        lines.append(f"  {_pair('target', task.target)} # the {what} to learn; all else goes in")
+        what = "column" if task.format in TABLES else "array"
+        lines += _line("  ", "target", task.target, f"the {what} to learn; all else goes in")
     if task.val is not None:
-        lines.append(f"  {_pair('val', str(task.val))} # never trained on; it tells how good the model is")
+        lines += _line("  ", "val", str(task.val), "never trained on; it tells how good the model is")
     elif _keeps_back(task):
         kept = f"{round(task.rows * VAL_SPLIT):,} of {task.rows:,} rows"
         lines.append(f"  val_split: {VAL_SPLIT} # {kept} are not trained on; they tell how good the model is")
@@ -201,6 +206,12 @@ def _training(task: LearningTask) -> list[str]:
 def _power_of_two(number: float) -> int:
     least, most = _BATCH_SIZES
     return int(min(max(2 ** math.floor(math.log2(max(number, 1))), least), most))
+
+
+def _line(indent: str, key: str, value: Any, why: str) -> list[str]:
+    """Return a key with its value, and why: behind it, or above it where that would be too long."""
+    text = f"{indent}{_pair(key, value)}"
+    return [f"{text} # {why}"] if len(text) + len(why) < _WIDTH else [f"{indent}# {why}", text]
 
 
 def _pair(key: str, value: Any) -> str:

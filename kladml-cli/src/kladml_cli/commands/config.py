@@ -111,8 +111,8 @@ def check(
 ) -> None:
     """Check CONFIG as 'kladml train CONFIG' would read it.
 
-    It is a YAML file, or the name of one in data/configs. Every key and type is checked, with the layers below and above the file, and the settings of the backends
-    that are selected.
+    CONFIG is a YAML file, or the name of one in data/configs. Every key and type is checked, with the layers below and
+    above the file, and the settings of the backends that are selected.
     """
     from kladml_cli.terminal import print_json
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -102,37 +102,22 @@ def learning_task(
     with progress(f"reading {train}", size) as tell:
         schema = _schema(manifest, train, files, target, tell)
         shape, obstacles = _inputs(schema, train)
+        found = LearningTask(train, val, format_, schema.rows or 0, size, shape, obstacles=obstacles)
         if schema.target is None:
             if len(schema.columns) > 1:
                 shown = ", ".join(column.name for column in schema.columns[:20])
                 problem = f"nothing says which column or array of {train} holds the targets; it has {shown}"
                 raise DataError(problem, next_step="name one with --target")
-            return LearningTask(train, val, format_, schema.rows or 0, size, shape)
+            return found
         column = schema.column(schema.target)
         assert column is not None  # noqa: S101 - describe() found it
         known, why = kind_of(schema, column)
-        chosen, why = (kind, "it was asked for") if kind is not None else (known, why)
-        common = {"target": schema.target, "kind": chosen, "why": why, "obstacles": obstacles}
-        if chosen == CLASSIFICATION:
+        found = replace(found, target=column.name, kind=kind or known, why=why if kind is None else "it was asked for")
+        if found.kind == CLASSIFICATION:
             outputs = outputs_of(schema, column, manifest, train)
-            labels = labels_of(schema, column, manifest)
-            return LearningTask(
-                train, val, format_, schema.rows or 0, size, shape, outputs=outputs, labels=labels, **common
-            )
+            return replace(found, outputs=outputs, labels=labels_of(schema, column, manifest))
         mean, deviation = moments_of(values_of(format_, files, column, train, tell))
-    return LearningTask(
-        train,
-        val,
-        format_,
-        schema.rows or 0,
-        size,
-        shape,
-        outputs=math.prod(column.shape),
-        is_flat=not column.shape,
-        mean=mean,
-        deviation=deviation,
-        **common,
-    )
+    return replace(found, outputs=math.prod(column.shape), is_flat=not column.shape, mean=mean, deviation=deviation)
 
 
 def _parts(manifest: Manifest, named: DatasetReference) -> tuple[DatasetReference, DatasetReference | None]:
