@@ -111,6 +111,9 @@ def learning_task(
             return found
         column = schema.column(schema.target)
         assert column is not None  # noqa: S101 - describe() found it
+        if len(column.shape) > 1:
+            problem = f"the targets '{column.name}' of {train} are arrays of the shape {[*column.shape]}"
+            raise DataError(problem, next_step="name numbers, labels or rows of numbers with --target")
         known, why = kind_of(schema, column)
         found = replace(found, target=column.name, kind=kind or known, why=why if kind is None else "it was asked for")
         if found.kind == CLASSIFICATION:

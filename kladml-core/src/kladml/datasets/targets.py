@@ -57,7 +57,8 @@ def outputs_of(schema: Schema, column: Column, manifest: Manifest, train: Datase
     if column.type in TEXT:
         labels = labels_of(schema, column, manifest)
         if len(labels) < 2:  # noqa: PLR2004 - one label is nothing to tell from others
-            problem = f"the targets '{column.name}' of {train} have {len(labels) or 'too many'} different values"
+            how = "are all alike" if labels else "are text with too many different values"
+            problem = f"the targets '{column.name}' of {train} {how}"
             raise DataError(problem, next_step="name a column of labels with --target")
         return len(labels)
     if column.type == "bool":
