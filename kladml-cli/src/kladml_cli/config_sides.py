@@ -66,7 +66,9 @@ def side_of(text: str, workspace: Workspace, load: Callable[[Path], Configuratio
         file = find_config(workspace, text)
     except ConfigFileError as error:
         if "@" not in text:
-            raise ConfigFileError(error.problem, next_step=f"{error.next_step}; a run is written @3 or digits@3") from None
+            raise ConfigFileError(
+                error.problem, next_step=f"{error.next_step}; a run is written @3 or digits@3"
+            ) from None
         run, folder = find(text)
         return _of_run(text, run, folder)
     return _of_file(text, file, load(file))

@@ -63,7 +63,9 @@ def summary(task: LearningTask) -> str:
         what = f"{what} of '{_printable(task.target)}'"
     outputs = f"{task.outputs} {'classes' if task.labels else 'outputs' if task.outputs > 1 else 'output'}, "
     inputs = "x".join(map(str, task.inputs)) or "1"
-    return f"{task.train}: {what}, {inputs} input{'s' * (inputs != '1')}, {outputs if task.kind else ''}{task.rows:,} rows"
+    return (
+        f"{task.train}: {what}, {inputs} input{'s' * (inputs != '1')}, {outputs if task.kind else ''}{task.rows:,} rows"
+    )
 
 
 def _model_file(task: LearningTask) -> str:

@@ -32,7 +32,7 @@ def csv_text(folder):
 
 
 def csv_whole(folder):
-    return write_csv(folder / "it.csv", ["a", "b", "c"], rows_of(30), "it's \"so\" é", range(30))
+    return write_csv(folder / "it.csv", ["a", "b", "c"], rows_of(30), 'it\'s "so" é', range(30))
 
 
 def npz_classes(folder):
@@ -79,7 +79,7 @@ def parts(folder):
 
 
 FORMATS = [csv_text, csv_whole, npz_classes, npz_column, safetensors, parquet, images, parts]
-TARGETS = {csv_text: "# kind", csv_whole: "it's \"so\" é", npz_classes: "label"}
+TARGETS = {csv_text: "# kind", csv_whole: 'it\'s "so" é', npz_classes: "label"}
 
 
 @pytest.fixture
@@ -208,7 +208,18 @@ def test_what_keeps_it_from_training_is_said(kladml, workspace, tmp_path):
     outcome = kladml("config", "new", "--data", "it")
     assert outcome.status == 0
     assert "warning: column 'name' of it@1 holds text, and a model takes numbers" in outcome.errors
-    assert "Next: correct the data and add it again" in outcome.errors
+    assert "Next: correct that, then kladml train it" in outcome.errors
+
+
+def test_what_holds_for_all_runs_is_said_where_it_does_not_belong(kladml, add, workspace):
+    add(npz_classes)
+    (workspace / "kladml.yaml").write_text("model: {args: {width: 8, depth: 2}}\ndata: {val: val.npz}\n")
+    outcome = kladml("config", "new", "--data", "it")
+    assert outcome.errors == (
+        "warning: kladml.yaml:1 sets model.args.depth, which holds for this configuration too\n"
+        "warning: kladml.yaml:2 sets data.val, which holds for this configuration too\n"
+        "Next: correct that, then kladml train it\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -250,7 +261,23 @@ def test_no_link_leads_out_of_the_workspace(kladml, add, workspace, tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["y", "no", "007", "1e3", "a: b", "# x", "it's \"so\"", "é😀", "a\nb", "\x1b[31m", "\u2028", "x " * 100, "", " ", "*a"],
+    [
+        "y",
+        "no",
+        "007",
+        "1e3",
+        "a: b",
+        "# x",
+        'it\'s "so"',
+        "é😀",
+        "a\nb",
+        "\x1b[31m",
+        "\u2028",
+        "x " * 100,
+        "",
+        " ",
+        "*a",
+    ],
 )
 def test_any_text_is_a_value_on_one_line(text):
     line = _pair("target", text)

@@ -77,7 +77,7 @@ def new(
     click.echo(summary(found))
     for path in texts:
         click.echo(f"  wrote  {path.relative_to(place.root).as_posix()}")
-    _say_next(name, found.obstacles)
+    _say_next(name, (*found.obstacles, *_inherited(file, place)))
 
 
 def _refuse_to_overwrite(files: list[Path], workspace: Workspace) -> None:
@@ -112,13 +112,30 @@ def _from_root(model: str, workspace: Workspace) -> str:
     return model
 
 
-def _say_next(name: str, obstacles: tuple[str, ...]) -> None:
+def _inherited(file: Path, workspace: Workspace) -> list[str]:
+    """Return which keys of model and data this configuration has from the layers below it, and from where."""
+    from kladml.config import read_yaml
+    from kladml.errors import KladMLError
+    from kladml_cli.configuration import Configuration
+
+    own = {entry.key for entry in read_yaml(file)}
+    try:
+        below = Configuration(workspace).resolved.entries.values()
+    except KladMLError:  # 'kladml train' will say what is wrong with it
+        return []
+    found = [entry for entry in below if entry.key.startswith(("model.", "data.")) and entry.key not in own]
+    return [f"{entry.origin} sets {entry.key}, which holds for this configuration too" for entry in found]
+
+
+def _say_next(name: str, warnings: tuple[str, ...]) -> None:
     import shlex
     import sys
 
     from kladml_cli.terminal import styled
 
-    for obstacle in obstacles:
-        click.echo(f"{styled('warning:', sys.stderr, fg='yellow')} {obstacle}", err=True)
-    step = "correct the data and add it again" if obstacles else f"kladml train {shlex.quote(name)}"
+    for warning in warnings:
+        click.echo(f"{styled('warning:', sys.stderr, fg='yellow')} {warning}", err=True)
+    step = f"correct that, then kladml train {shlex.quote(name)}"
+    if not warnings:
+        step = f"kladml train {shlex.quote(name)}"
     click.echo(f"Next: {step}", err=True)
