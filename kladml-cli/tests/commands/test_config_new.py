@@ -53,11 +53,11 @@ def safetensors(folder):
 
 
 def parquet(folder):
-    import pyarrow
-    import pyarrow.parquet
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    table = pyarrow.table({"a": rows_of(30)[:, 0], "b": [*range(30)], "target": [True, False] * 15})
-    pyarrow.parquet.write_table(table, folder / "it.parquet")
+    table = pa.table({"a": rows_of(30)[:, 0], "b": [*range(30)], "target": [True, False] * 15})
+    pq.write_table(table, folder / "it.parquet")
     return folder / "it.parquet"
 
 
