@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ _STEPS = 10_000
 _EPOCHS = (10, 100)
 _PATIENCE = 10
 _SHOWN_LABELS = 5
-_WIDTH = 110
+_WIDTH = 80
 _LARGE = 4_000_000_000
 """Bytes of data of which no part is kept back by copying it."""
 
@@ -80,24 +81,23 @@ def _head(task: LearningTask, name: str) -> list[str]:
     goal = goals.get(task.kind or "", "Learns")
     shown = name if " " not in name else f"'{name}'"
     experiment = task.train.name
-    runs = f"runs are numbered by experiment: {experiment}@1, {experiment}@2, ..."
     return [
-        f"# {goal}, from the data set {task.train}. 'kladml config new' wrote this, and it is yours to change.",
+        *_comment(
+            "", f"{goal}, from the data set {task.train}. 'kladml config new' wrote this; it is yours to change."
+        ),
         "#",
         f"#   kladml train {shown}",
         f"#   kladml train {shown} --set training.optimizer.lr=0.01",
         "#",
-        f"# 'kladml config show {shown}' prints every key there is, with its value and where that comes from.",
+        *_comment("", f"'kladml config show {shown}' prints every key there is, with its value and its place."),
         "",
-        f"{_pair('experiment', experiment)} # {runs}",
+        *_line("", "experiment", experiment, f"its runs are {experiment}@1, {experiment}@2, ..."),
         "",
     ]
 
 
 def _model(task: LearningTask, reference: str, *, is_own: bool) -> list[str]:
-    where = (
-        "a file beside this one, yours to change" if is_own else "looked for beside this file, then in the workspace"
-    )
+    where = "a file beside this one, yours to change" if is_own else "looked for beside this file and in the workspace"
     lines = ["model:", *_line("  ", "ref", reference, where)]
     if is_own:
         lines.append("  args:")
@@ -146,7 +146,7 @@ def _arguments(task: LearningTask) -> list[tuple[str, Any, str]]:
 
 def _size(task: LearningTask) -> list[tuple[str, Any, str]]:
     width = 64 if task.rows < 100_000 else 256  # noqa: PLR2004
-    return [("width", width, f"of the hidden layers: enough for {task.rows:,} rows, to begin with")]
+    return [("width", width, f"of the hidden layers: a first guess for {task.rows:,} rows")]
 
 
 def _classes(task: LearningTask) -> str:
@@ -158,8 +158,8 @@ def _classes(task: LearningTask) -> str:
 
 
 def _data(task: LearningTask) -> list[str]:
-    latest = f"; '{task.train.name}' alone is the latest" if not task.train.path else ""
-    lines = ["data:", *_line("  ", "train", str(task.train), f"this version, so that runs can be repeated{latest}")]
+    latest = f"; '{task.train.name}' is the latest" if not task.train.path else ""
+    lines = ["data:", *_line("  ", "train", str(task.train), f"this version always{latest}")]
     if task.target is not None:
         what = "column" if task.format in TABLES else "array"
         lines += _line("  ", "target", task.target, f"the {what} to learn; all else goes in")
@@ -167,9 +167,9 @@ def _data(task: LearningTask) -> list[str]:
         lines += _line("  ", "val", str(task.val), "never trained on; it tells how good the model is")
     elif _keeps_back(task):
         kept = f"{round(task.rows * VAL_SPLIT):,} of {task.rows:,} rows"
-        lines.append(f"  val_split: {VAL_SPLIT} # {kept} are not trained on; they tell how good the model is")
+        lines += _line("  ", "val_split", VAL_SPLIT, f"{kept} are kept back to judge the model by")
     else:
-        lines.append("  # val: without data that is not trained on, nothing tells how good the model is on other data")
+        lines += _comment("  ", "val: without data that is not trained on, nothing tells how good the model is")
     return [*lines, ""]
 
 
@@ -190,18 +190,18 @@ def _training(task: LearningTask) -> list[str]:
     )
     return [
         "training:",
-        "  seed: 0 # decides the order of the data and the first weights; the same seed gives the same run",
-        f"  max_epochs: {epochs} # at most; early stopping ends it before",
-        f"  batch_size: {batch} # {rows:,} rows to train on are {steps:,} step{'s' * (steps != 1)} in each epoch",
+        *_line("  ", "seed", 0, "of the order of the data and the first weights"),
+        *_line("  ", "max_epochs", epochs, "at most; early stopping ends it before"),
+        *_line("  ", "batch_size", batch, f"{rows:,} rows are {steps:,} step{'s' * (steps != 1)} in each epoch"),
         "  optimizer:",
-        "    name: adamw # does well without much tuning",
-        "    lr: 0.001 # the first thing to try other values of",
+        *_line("    ", "name", "adamw", "does well without much tuning"),
+        *_line("    ", "lr", 0.001, "the first thing to try other values of"),
         "  early_stopping:",
         "    enabled: true",
-        f"    monitor: {monitor} # what is to improve: the loss on {why}",
-        f"    patience: {_PATIENCE} # epochs without improvement after which training ends",
+        *_line("    ", "monitor", monitor, f"the loss on {why}"),
+        *_line("    ", "patience", _PATIENCE, "epochs without improvement, then it stops"),
         "  checkpoint:",
-        "    restore_best: true # end with the weights of the best epoch, not of the last",
+        *_line("    ", "restore_best", value=True, why="end with the best epoch's weights, not the last's"),
     ]
 
 
@@ -213,7 +213,11 @@ def _power_of_two(number: float) -> int:
 def _line(indent: str, key: str, value: Any, why: str) -> list[str]:
     """Return a key with its value, and why: behind it, or above it where that would be too long."""
     text = f"{indent}{_pair(key, value)}"
-    return [f"{text} # {why}"] if len(text) + len(why) < _WIDTH else [f"{indent}# {why}", text]
+    return [f"{text} # {why}"] if len(text) + len(why) + 3 <= _WIDTH else [*_comment(indent, why), text]
+
+
+def _comment(indent: str, text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
 
 
 def _pair(key: str, value: Any) -> str:

@@ -12,7 +12,9 @@ import yaml
 
 from kladml_cli.starting_config import _pair
 
-DATA = {"storage": "none", "tracker": "none"}
+pytest.importorskip("polars")
+pytest.importorskip("pyarrow")
+pytest.importorskip("PIL")
 
 
 def rows_of(count, columns=3, seed=0):
@@ -104,7 +106,7 @@ def test_what_is_written_fits_and_trains_at_once(kladml, add, workspace, make):
     assert kladml("config", "check", "it").status == 0
     text = (workspace / "data/configs/it.yaml").read_text(encoding="utf-8")
     settings = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    assert max(map(len, text.splitlines())) <= 120
+    assert max(map(len, text.splitlines())) <= 80
     assert yaml.safe_load(text)["data"]["train"].startswith("it@1")
     assert sum("#" in line for line in settings) > 0.6 * len(settings)
     outcome = kladml(

@@ -47,9 +47,10 @@ _LABELS = 2
 @run_place_options
 @global_options()
 def diff(*, place: RunPlace, one: str, other: str, exit_code: bool, as_json: bool) -> None:
-    """Show which keys differ between two configurations, or those of runs.
+    """Show what differs between two configurations or runs.
 
-    Where a value of a configuration comes from stands behind it. Secrets are masked.
+    Only keys with different values are shown. Where a value of a configuration comes from stands behind it. Secrets
+    are masked.
     """
     from kladml.errors import DifferenceError
     from kladml_cli.config_choice import place_of

@@ -38,7 +38,10 @@ _LEAST_MODEL = 16
 @json_option
 @global_options()
 def list_configs(*, workspace: Path | None, as_json: bool) -> None:
-    """List the run configurations, whether they are valid, and the newest run of each."""
+    """List the run configurations and the newest run of each.
+
+    Those that are not valid are listed with their first mistake.
+    """
     from kladml.workspace import Workspace
     from kladml_cli.run_configs import run_configs
     from kladml_cli.terminal import print_json

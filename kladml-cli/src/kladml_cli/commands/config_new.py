@@ -48,15 +48,15 @@ def new(
     dry_run: bool,
     workspace: Path | None,
 ) -> None:
-    """Write a first configuration for a data set, in which every choice says why.
+    """Write a first configuration for a data set.
 
-    It is written to data/configs/NAME.yaml; NAME is that of the data set by default. Without --model, a small model
-    is written beside it, so that 'kladml train NAME' trains at once.
+    Every choice in it says why. It is written to data/configs/NAME.yaml; NAME is that of the data set by default.
+    Without --model, a small model is written beside it, so that 'kladml train NAME' trains at once.
     """
     from kladml.datasets import DatasetReference, DatasetStore
     from kladml.datasets.learning import learning_task
     from kladml.workspace import Workspace, config_file
-    from kladml_cli.bytes_progress import bar
+    from kladml_cli.progress import bar
     from kladml_cli.starting_config import model_file_name, starting_config, summary
 
     place = Workspace.find(workspace)
