@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 from kladml.config import BACKEND_SECTIONS, RunConfig
 from kladml.config.layers import PROFILES
 from kladml.errors import KladMLError
+from kladml.plugins import PluginRegistry
+from kladml.runner.record import RunRecord
 from kladml.workspace import config_file, config_names
 from kladml_cli.configuration import Configuration
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Mapping
 
     from kladml.interfaces import CatalogRun
-    from kladml.runner.record import RunRecord
     from kladml.workspace import Workspace
     from kladml_cli.run_place import OpenPlace
 
@@ -76,7 +77,8 @@ def run_configs(workspace: Workspace) -> list[RunConfigFile]:
     """
     named = [(name, config_file(workspace, name)) for name in _safe_names(workspace)]
     in_root = [(path.name, path) for path in sorted(workspace.root.glob("*.yaml")) if _is_run_config(path, workspace)]
-    return [_checked(workspace, name, file) for name, file in (*named, *in_root)]
+    registry = PluginRegistry()
+    return [_checked(workspace, name, file, registry) for name, file in (*named, *in_root)]
 
 
 def newest_runs(configs: Collection[RunConfigFile], place: OpenPlace) -> dict[str, CatalogRun]:
@@ -86,31 +88,36 @@ def newest_runs(configs: Collection[RunConfigFile], place: OpenPlace) -> dict[st
     does not know, the records of the newest thousand runs are read.
     """
     from kladml.runner.provenance import CONFIG_FILE
-    from kladml.runner.record import RunRecord
 
     wanted = {config.file for config in configs}
-    found: dict[str, CatalogRun] = {}
     if not wanted:
-        return found
+        return {}
     tracker = place.searching_tracker()
     known = {} if tracker is None else tracker.tag_values([CONFIG_FILE])
-    trackers = place.configuration.resolved.selected("tracker") or ["local"]
-    read = 0
-    for run in reversed(place.catalog.list_runs()):
-        file = known.get(run.run_id, {}).get(CONFIG_FILE)
-        is_tracked = tracker is not None and run.backends.get("tracker", "").partition(",")[0] == trackers[0]
-        if file is None and not is_tracked and read < MOST_RUNS:
-            read += 1
-            file = _recorded(RunRecord.read(place.runs / run.address.path), run, CONFIG_FILE)
-        if file in wanted:
-            found.setdefault(file, run)
-            if len(found) == len(wanted):
-                break
+    files = {run_id: tags[CONFIG_FILE] for run_id, tags in known.items() if tags.get(CONFIG_FILE) in wanted}
+    name = None if tracker is None else (place.configuration.resolved.selected("tracker") or ["local"])[0]
+    newest, count = place.catalog.newest_runs(MOST_RUNS)
+    for run in newest:
+        if name is None or run.backends.get("tracker", "").partition(",")[0] != name:
+            files.setdefault(run.run_id, _recorded(RunRecord.read(place.runs / run.address.path), run, CONFIG_FILE))
+    found = _first_of_each(newest, files, wanted)
+    if count > len(newest) and not wanted.intersection(files.values()) <= found.keys():
+        found = _first_of_each(place.catalog.list_runs()[::-1], files, wanted)
     return found
 
 
-def _recorded(record: RunRecord | None, run: CatalogRun, tag: str) -> str | None:
-    return None if record is None or record.run_id != run.run_id else record.tags.get(tag)
+def _first_of_each(runs: Iterable[CatalogRun], files: Mapping[str, str], wanted: set[str]) -> dict[str, CatalogRun]:
+    """Return the first run of each file, where it is known by which one a run was configured."""
+    found: dict[str, CatalogRun] = {}
+    for run in runs:
+        file = files.get(run.run_id)
+        if file in wanted:
+            found.setdefault(file, run)
+    return found
+
+
+def _recorded(record: RunRecord | None, run: CatalogRun, tag: str) -> str:
+    return "" if record is None or record.run_id != run.run_id else record.tags.get(tag, "")
 
 
 def _safe_names(workspace: Workspace) -> list[str]:
@@ -136,11 +143,11 @@ def _is_run_config(path: Path, workspace: Workspace) -> bool:
         return False
 
 
-def _checked(workspace: Workspace, name: str, path: Path) -> RunConfigFile:
+def _checked(workspace: Workspace, name: str, path: Path, registry: PluginRegistry) -> RunConfigFile:
     file = path.relative_to(workspace.root).as_posix()
     run, mistake = None, None
     try:
-        loaded = Configuration(workspace, file=_from_here(path))
+        loaded = Configuration(workspace, file=_from_here(path), registry=registry)
         run = loaded.resolved.run
         loaded.check_backends()
     except KladMLError as error:
