@@ -150,6 +150,8 @@ def _key_type(key: SchemaKey) -> str:
         parts = [", ".join(f"`{choice}`" for choice in key.choices)]
     if key.least is not None:
         parts.append(f"at least {key.least:g}")
+    if key.below is not None:
+        parts.append(f"less than {key.below:g}")
     return "; ".join(parts)
 
 

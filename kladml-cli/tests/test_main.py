@@ -72,7 +72,15 @@ def test_help_of_every_command_has_an_example_and_fits_80_columns(kladml, comman
 def test_reading_commands_have_json():
     reading = {
         *(f"{level} {name}" for level in ("project", "family", "experiment") for name in ("list", "show")),
-        *("runs list", "checkpoints list", "checkpoints verify", "config show", "config check"),
+        *(
+            "runs list",
+            "checkpoints list",
+            "checkpoints verify",
+            "config show",
+            "config check",
+            "config list",
+            "config diff",
+        ),
         *("plugins list", "plugins show", "plugins check", "version", "runs show", "compare", "watch"),
         *("data list", "data show", "data diff", "data verify"),
     }

@@ -44,6 +44,7 @@ class Configuration:
         source: Name of the configuration source, or None for the default.
         profile: The profile, or None for none.
         overrides: Entries of flags.
+        registry: The plugins, where they were looked for already.
 
     Raises:
         ConfigError: Something does not fit.
@@ -58,9 +59,10 @@ class Configuration:
         source: str | None = None,
         profile: str | None = None,
         overrides: Iterable[ConfigEntry] = (),
+        registry: PluginRegistry | None = None,
     ) -> None:
         self.workspace = workspace
-        self.registry = PluginRegistry()
+        self.registry = registry or PluginRegistry()
         opened, self.source = open_source(source or DEFAULT, self.registry, workspace)
         self.resolved: ResolvedConfig = load_configuration(opened, file=file, overrides=overrides, profile=profile)
 

@@ -40,7 +40,9 @@ COMMANDS = {
     ),
     "sync": LazyCommand("kladml_cli.commands.sync:sync", "Deliver what trackers keep for a server that was away."),
     "data": LazyCommand("kladml_cli.commands.data:data", "Keep data sets in versions; compare and move them."),
-    "config": LazyCommand("kladml_cli.commands.config:config", "Show and check the configuration."),
+    "config": LazyCommand(
+        "kladml_cli.commands.config:config", "List, show, check, compare and write run configurations."
+    ),
     "plugins": LazyCommand("kladml_cli.commands.plugins:plugins", "See which plugins are installed; check them."),
     "version": LazyCommand("kladml_cli.commands.version:version", "Show the installed versions of KladML."),
 }

@@ -17,12 +17,16 @@ HEAD = """\
 # The configuration of this KladML workspace.
 #
 # Everything is optional: a commented key shows its default. To set one, take away the '# ' before it and
-# before the sections that it stands in. Over this file come, in this order: the file given to
-# 'kladml train', a profile, KLADML_* environment variables (KLADML_TRAINING__MAX_EPOCHS=5), and
-# --set training.max_epochs=5.
+# before the sections that it stands in. What stands here holds for all runs. Over it come, in this order:
 #
-# 'kladml config show' prints what is in force and where it comes from, 'kladml config check FILE' finds
-# mistakes, and 'kladml plugins list' shows which names can be used below.
+#   the configuration given to 'kladml train': a file, or the name of one in data/configs,
+#     so that 'kladml train digits' reads data/configs/digits.yaml;
+#   a profile; KLADML_* environment variables (KLADML_TRAINING__MAX_EPOCHS=5);
+#   and --set training.max_epochs=5.
+#
+# 'kladml config new --data NAME' writes a configuration for a data set, and 'kladml config list' shows those
+# there are. 'kladml config show' prints what is in force and where it comes from, 'kladml config check CONFIG'
+# finds mistakes, and 'kladml plugins list' shows which names can be used below.
 
 # Backends. 'use' selects one by name, or none; a tracker or publisher may also be a list of names. Each
 # backend has a section of its own, and only that of a selected one counts: 'kladml plugins show storage s3'

@@ -103,7 +103,31 @@ def test_check_finds_mistakes_with_file_and_line(kladml, workspace, text, messag
     assert outcome.errors.count("\n") == 1
 
 
+def test_a_name_works_as_well_as_a_path(kladml, workspace):
+    (workspace / "data/configs/cnn").mkdir(parents=True)
+    (workspace / "data/configs/cnn/small.yaml").write_text("training: {max_epochs: 3}\n")
+    found = rows(kladml("config", "show", "cnn/small", "--json"))
+    assert found["training.max_epochs"] == (3, "data/configs/cnn/small.yaml:1")
+    assert kladml("config", "check", "cnn/small").output.startswith("data/configs/cnn/small.yaml is valid")
+    outcome = kladml("config", "check", "cnn/smal")
+    assert outcome.status == 3
+    assert "did you mean cnn/small? 'kladml config list' shows those there are" in outcome.errors
+
+
+def test_the_shell_completes_names_and_files(workspace):
+    from click.shell_completion import ShellComplete
+
+    from kladml_cli.main import kladml as command
+
+    (workspace / "data/configs/cnn").mkdir(parents=True)
+    (workspace / "data/configs/cnn/small.yaml").write_text("")
+    shell = ShellComplete(command, {}, "kladml", "_KLADML_COMPLETE")
+    for arguments in (["train"], ["config", "show"], ["config", "diff", "@1"]):
+        found = shell.get_completions(arguments, "cn")
+        assert [(item.value, item.type) for item in found] == [("cnn/small", "plain"), ("cn", "file")]
+
+
 def test_check_of_a_file_that_is_absent(kladml, workspace):
     outcome = kladml("config", "check", "nowhere.yaml")
     assert (outcome.status, outcome.output) == (3, "")
-    assert "there is no configuration file nowhere.yaml" in outcome.errors
+    assert "there is no configuration 'nowhere.yaml', neither as a file nor as a name" in outcome.errors

@@ -48,7 +48,7 @@ def test_add_says_what_it_found(kladml, table):
     first, fingerprint = outcome.output.splitlines()
     assert first == "numbers@1  csv, 20 rows, 3 columns, 2 labels, 1 file, 231 B"
     assert fingerprint.startswith("blake2b:")
-    assert outcome.errors == "Next: kladml train ... --data numbers\n"
+    assert outcome.errors == "Next: kladml config new --data numbers\n"
     again = kladml("data", "add", "numbers", "numbers.csv")
     assert again.output == "numbers@1 has exactly this content already\n"
     assert json.loads(kladml("data", "add", "numbers", "numbers.csv", "--json").output)["new"] is False

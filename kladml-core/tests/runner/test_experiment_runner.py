@@ -25,7 +25,9 @@ from kladml.errors import (
     TrainingError,
     UnknownKeyError,
 )
+from kladml.interfaces import ConfigEntry
 from kladml.plugins import PluginIndex, PluginRegistry
+from kladml.runner.data import fingerprint
 from kladml.testing.fakes import MemoryPublisher, MemoryStorage, MemoryTracker
 
 
@@ -250,6 +252,25 @@ def test_the_configured_bucket_wins_over_the_storages_own(backends, model_class,
     (in_a_workspace / "run.yaml").write_text("artifacts: {bucket: other}\n")
     runner = backends.runner(storage=OnlyAbstractStorage("mine"), config_file=in_a_workspace / "run.yaml")
     assert all("s3://other/" in uri for uri in runner.run(model_class, data).artifacts.values())
+
+
+def test_a_share_of_the_training_data_is_kept_back_where_there_is_no_other(backends, model_class, data):
+    runner = backends.runner(overrides=[ConfigEntry("data.val_split", 0.25, "here")])
+    result = runner.run(model_class, data)
+    tracked = backends.tracker.runs[result.run_id]
+    assert tracked.history["seen"] == [(1, 15)]
+    assert "eval_mse" in result.metrics
+    assert tracked.tags["kladml.data_fingerprint"] == fingerprint(data)  # of all of it
+    given = runner.run(model_class, data, data)
+    assert backends.tracker.runs[given.run_id].history["seen"] == [(1, 20)]
+
+
+def test_a_run_notes_which_file_it_was_configured_by(backends, model_class, data, in_a_workspace, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "run.yaml"
+    for file, noted in ((in_a_workspace / "run.yaml", "run.yaml"), (outside, outside.as_posix())):
+        file.write_text("experiment: x\n")
+        result = backends.runner(config_file=file).run(model_class, data)
+        assert backends.tracker.runs[result.run_id].tags["kladml.config_file"] == noted
 
 
 def test_everything_can_be_switched_off(backends, model_class, data, in_a_workspace):

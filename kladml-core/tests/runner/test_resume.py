@@ -23,6 +23,8 @@ from kladml.errors import (
     TrainingError,
     WorkspaceError,
 )
+from kladml.interfaces import ConfigEntry
+from kladml.runner.record import RunRecord
 from kladml.runner.resume import _configuration_of
 from kladml.testing.fakes import MemoryCatalog, MemoryStorage, MemoryTracker
 from kladml.workspace import Workspace
@@ -368,7 +370,19 @@ def test_references_are_found_where_they_were(backends, in_a_workspace):
     (project / "train.yaml").write_text(yaml.safe_dump({**content, "training": {"max_epochs": 3}}))
     with pytest.raises(StopRun):
         backends.runner(config_file=project / "train.yaml", hooks=[StopAfter(2)]).run()
-    assert backends.runner().run(resume="latest").status == "FINISHED"
+    result = backends.runner().run(resume="latest")
+    record = RunRecord.read(in_a_workspace / ".kladml/runs" / result.address.path)
+    assert record.status == "FINISHED"
+    assert record.tags["kladml.config_file"] == "project/train.yaml"  # it was configured by it all the same
+
+
+def test_a_run_does_not_go_on_with_another_share_kept_back(backends, data):
+    runner = backends.runner(hooks=[StopAfter(2)], overrides=[ConfigEntry("data.val_split", 0.5, "here")])
+    with pytest.raises(StopRun):
+        runner.run(Net, data, training=TRAINING)
+    assert backends.runner().run(Net, data, resume="@1").metrics["val_loss"] > 0
+    with pytest.raises(TrainingError, match=r"data\.val_split was 0\.5 and is now 0\.25"):
+        backends.runner(overrides=[ConfigEntry("data.val_split", 0.25, "here")]).run(Net, data, resume="@1")
 
 
 def test_experiment_of_the_address_counts(backends, data, in_a_workspace):

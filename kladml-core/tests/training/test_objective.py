@@ -261,6 +261,29 @@ def test_shapes_that_belong_together_are_computed(net, loss, outputs, target):
     assert torch.isfinite(value)
 
 
+@pytest.mark.parametrize("loss", ["mse", "l1", "huber", "binary_cross_entropy_with_logits", nn.MSELoss()])
+def test_whole_numbers_are_targets_of_a_regression_too(net, loss):
+    step, whole = StepModule(net(1), resolve_loss(loss)), torch.ones(4, 1, dtype=torch.int64)
+    value, _ = step((torch.ones(4, 3), whole), 0, "train")
+    value.backward()
+    assert value == step((torch.ones(4, 3), whole.float()), 0, "train")[0]
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.uint8, torch.bool])
+def test_numbers_of_classes_may_have_any_whole_type(net, kind):
+    step = StepModule(net(2), resolve_loss("cross_entropy"))
+    value, metrics = step((torch.ones(4, 3), torch.ones(4, dtype=kind)), 0, "train")
+    value.backward()
+    assert metrics["accuracy"] in (0, 1)
+
+
+def test_a_loss_of_the_users_own_gets_the_targets_as_they_are(net):
+    seen = []
+    step = StepModule(net(1), lambda out, target: seen.append(target.dtype) or out.mean())
+    step((torch.ones(4, 3), torch.ones(4, 1, dtype=torch.int64)), 0, "train")
+    assert seen == [torch.int64]
+
+
 def test_a_module_may_return_several_outputs_to_a_loss_that_takes_them():
     class Two(nn.Linear):
         def forward(self, inputs):

@@ -111,13 +111,15 @@ def _print(comparison: Comparison, plots: Sequence[str], *, with_all: bool) -> N
 
 
 def _print_differences(comparison: Comparison, columns: list[str], *, with_all: bool) -> None:
+    from kladml_cli.comparison_grid import print_grid
+
     if not comparison.differences:
         click.echo("\nno difference in configuration, code, data, plugins or environment")
         return
     for what in dict.fromkeys(one.what for one in comparison.differences):
         chosen = [one for one in comparison.differences if one.what == what]
         shown = chosen if with_all or what != "environment" else chosen[:_MOST_PACKAGES]
-        _print_grid(
+        print_grid(
             _NAMES.get(what, what),
             columns,
             [(one.name, [_cell(one.name, value) for value in one.values]) for one in shown],
@@ -128,6 +130,7 @@ def _print_differences(comparison: Comparison, columns: list[str], *, with_all: 
 
 def _print_metrics(comparison: Comparison, columns: list[str]) -> None:
     from kladml_backends_console.wording import number
+    from kladml_cli.comparison_grid import print_grid
 
     rows = []
     for name in comparison.metrics:
@@ -138,7 +141,7 @@ def _print_metrics(comparison: Comparison, columns: list[str]) -> None:
         is_best = any(page.metrics[name].best is not None for page in comparison.pages if name in page.metrics)
         rows.append((name if is_best else f"{name} (last)", cells))
     if rows:
-        _print_grid("best value of each metric, and its step", columns, rows)
+        print_grid("best value of each metric, and its step", columns, rows)
 
 
 def _print_plots(comparison: Comparison, names: Sequence[str]) -> None:
@@ -168,25 +171,6 @@ def _is_curve(comparison: Comparison, name: str) -> bool:
 
 def _how_telling(name: str) -> tuple[bool, bool]:
     return not name.startswith("val_"), "loss" not in name
-
-
-def _print_grid(title: str, columns: list[str], rows: list[tuple[str, list[str]]]) -> None:
-    """Print rows with one column for each run, or one line for each run where that is too wide."""
-    from kladml_cli.terminal import styled, width
-
-    click.echo(f"\n{styled(title, sys.stdout, bold=True)}")
-    first = max(len(name) for name, _ in rows)
-    sizes = [max(len(columns[index]), *(len(cells[index]) for _, cells in rows)) for index in range(len(columns))]
-    if 2 + first + sum(sizes) + 2 * len(sizes) <= width():
-        for name, cells in [("", columns), *rows]:
-            line = "  ".join((f"{name:<{first}}", *(f"{c:<{s}}" for c, s in zip(cells, sizes, strict=True))))
-            click.echo(f"  {line}".rstrip())
-        return
-    size = max(map(len, columns))
-    for name, cells in rows:
-        click.echo(f"  {name}")
-        for column, cell in zip(columns, cells, strict=True):
-            click.echo(f"    {column:<{size}}  {cell}")
 
 
 def _cell(name: str, value: Any) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from kladml_cli.commands.config_diff import diff
+from kladml_cli.commands.config_list import list_configs
+from kladml_cli.commands.config_new import new
+from kladml_cli.config_choice import config_argument, file_of, place_of
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import (
@@ -19,6 +22,8 @@ from kladml_cli.settings_options import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kladml_cli.configuration import Configuration
 
 SHOW_EPILOG = """\
@@ -26,6 +31,7 @@ Examples:
 
 \b
   kladml config show
+  kladml config show digits
   kladml config show train.yaml --profile prod
   kladml config show --storage s3 --json
 
@@ -33,10 +39,11 @@ The origin is what to look at to change a value: a file and line, a variable, a 
 """
 
 CHECK_EPILOG = """\
-Example:
+Examples:
 
 \b
   kladml config check train.yaml
+  kladml config check digits
 
 The exit status is 0 if everything fits, 3 if a key or a value does not, 4 if a selected plugin cannot be used.
 """
@@ -44,11 +51,16 @@ The exit status is 0 if everything fits, 3 if a key or a value does not, 4 if a 
 
 @click.group(cls=CommandGroup)
 def config() -> None:
-    """Show and check the configuration."""
+    """List, show, check, compare and write run configurations."""
+
+
+config.add_command(list_configs)
+config.add_command(diff)
+config.add_command(new)
 
 
 @config.command(epilog=SHOW_EPILOG)
-@click.argument("config_file", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
+@config_argument(required=False)
 @backend_options
 @configuration_options
 @workspace_option
@@ -58,7 +70,7 @@ def config() -> None:
 def show(
     context: click.Context,
     *,
-    config_file: Path | None,
+    config: str | None,
     config_source: str | None,
     profile: str | None,
     workspace: Path | None,
@@ -66,12 +78,13 @@ def show(
 ) -> None:
     """Print the resolved configuration, each value with its origin.
 
-    CONFIG is a run's YAML file; without it, the workspace's own configuration is shown.
+    CONFIG is a run's YAML file, or the name of one in data/configs; without it, the workspace's own configuration is
+    shown.
     """
     from kladml_cli.configuration import DEFAULT_ORIGIN
     from kladml_cli.terminal import print_json, print_table
 
-    rows = _load(context, config_file, config_source, profile, workspace).rows()
+    rows = _load(context, file_of(config, workspace), config_source, profile, workspace).rows()
     if as_json:
         print_json([{"key": row.key, "value": row.value, "origin": row.origin} for row in rows])
         return
@@ -80,7 +93,7 @@ def show(
 
 
 @config.command(epilog=CHECK_EPILOG)
-@click.argument("config_file", metavar="FILE", type=click.Path(path_type=Path))
+@config_argument()
 @backend_options
 @configuration_options
 @workspace_option
@@ -90,27 +103,28 @@ def show(
 def check(
     context: click.Context,
     *,
-    config_file: Path,
+    config: str,
     config_source: str | None,
     profile: str | None,
     workspace: Path | None,
     as_json: bool,
 ) -> None:
-    """Check FILE as 'kladml train FILE' would read it.
+    """Check CONFIG as 'kladml train CONFIG' would read it.
 
-    Every key and type is checked, with the layers below and above the file, and the settings of the backends
-    that are selected.
+    CONFIG is a YAML file, or the name of one in data/configs. Every key and type is checked, with the layers below and
+    above the file, and the settings of the backends that are selected.
     """
     from kladml_cli.terminal import print_json
 
-    loaded = _load(context, config_file, config_source, profile, workspace)
+    file = file_of(config, workspace)
+    loaded = _load(context, file, config_source, profile, workspace)
     backends = loaded.check_backends()
     if as_json:
         selected = [{"kind": entry.kind, "name": entry.name, "owner": entry.owner} for entry in backends]
-        print_json({"file": str(config_file), "valid": True, "selected": selected})
+        print_json({"file": str(file), "valid": True, "selected": selected})
         return
     names = ", ".join(f"{entry.kind} {entry.name}" for entry in backends)
-    click.echo(f"{config_file} is valid, with {names or 'no backend'}")
+    click.echo(f"{file} is valid, with {names or 'no backend'}")
 
 
 def _load(
@@ -121,11 +135,9 @@ def _load(
     workspace: Path | None,
 ) -> Configuration:
     """Load the configuration; a folder that is no workspace has one nevertheless."""
-    from kladml.workspace import Workspace
     from kladml_cli.configuration import Configuration
 
-    place = Workspace.around(workspace) or Workspace((workspace or Path.cwd()).resolve())
-    return Configuration(place, file=file, source=source, profile=profile, overrides=entries_of(context))
+    return Configuration(place_of(workspace), file=file, source=source, profile=profile, overrides=entries_of(context))
 
 
 def _text(value: Any) -> str:

@@ -29,7 +29,7 @@ Examples:
   kladml data add photos path/to/folder
   kladml data add big /mnt/big.parquet --link
 
-Then train on it: kladml train --model model.py:Net --data digits
+Then train on it: kladml config new --data digits, and kladml train digits
 
 Formats: CSV, Parquet, Arrow and Feather (these need the extra 'data' of kladml-core), NPZ, NPY, safetensors, and
 folders of images whose names are the labels. Other files are kept, too.
@@ -87,7 +87,9 @@ def add(*, name: str, path: Path, target: str | None, link: bool, place: DataPla
         return
     click.echo(f"{manifest.reference}  {in_short(entry_of(manifest))}")
     click.echo(manifest.fingerprint)
-    click.echo(f"Next: kladml train ... --data {manifest.name}", err=True)
+    before = store.versions(name)[:-1]
+    step = f"data diff {before[-1].reference} {manifest.reference}" if before else f"config new --data {manifest.name}"
+    click.echo(f"Next: kladml {step}", err=True)
 
 
 @data.command(epilog=REMOVE_EPILOG)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kladml_cli.config_choice import config_argument
 from kladml_cli.distributed_options import MachineOptions, distributed_options
 from kladml_cli.exits import EXIT_STATUSES, RunFailed, arguments_of
 from kladml_cli.options import global_options
@@ -38,6 +39,7 @@ Examples:
 
 \b
   kladml train train.yaml
+  kladml train digits
   kladml train train.yaml --set training.max_epochs=5 --tracker local
   kladml train --model model.py:Net --data digits.npz --storage none
   kladml train train.yaml --storage s3 --set storage.s3.bucket=my-bucket
@@ -53,7 +55,7 @@ Exit status: {", ".join(f"{status} {meaning}" for status, meaning in EXIT_STATUS
 
 
 @click.command(epilog=EPILOG)
-@click.argument("config_file", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
+@config_argument(required=False)
 @setting_option("--model", key="model.ref", metavar="REF", help="The model: file.py:Class or package.module:Class.")
 @setting_option("--data", key="data.train", metavar="REF", help="Training data: a file, or file.py:function.")
 @setting_option("--val-data", key="data.val", metavar="REF", help="Validation data, given as --data is.")
@@ -79,7 +81,7 @@ Exit status: {", ".join(f"{status} {meaning}" for status, meaning in EXIT_STATUS
 def train(
     context: click.Context,
     *,
-    config_file: Path | None,
+    config: str | None,
     experiment: str | None,
     resume: str | None,
     allow_world_change: bool,
@@ -94,20 +96,22 @@ def train(
 ) -> None:
     """Train a model; record and store what comes of it.
 
-    CONFIG is a YAML file for this run. Over it come KLADML_* variables and the options here; below it comes
-    kladml.yaml of the workspace.
+    CONFIG is a YAML file for this run, or the name of one in data/configs. Over it come KLADML_* variables and the
+    options here; below it comes kladml.yaml of the workspace.
     """
     from kladml.training.launching.supervised import accept_supervision
-    from kladml.workspace import Workspace
+    from kladml.workspace import Workspace, find_config
     from kladml_cli.launching import is_started_by_launcher, needs_several, train_in_several
     from kladml_cli.train_failure import failure_as_json
 
     supervisor = accept_supervision()
     machines = MachineOptions(num_machines, machine_rank, main_process_ip, main_process_port)
-    if config_file is None and resume is not None and _is_config_file(resume):
-        config_file, resume = Path(resume), LATEST
     with failure_as_json(wanted=as_json):
-        sources = _Sources(Workspace.find(workspace), config_file, config_source, profile, entries_of(context))
+        found = Workspace.find(workspace)
+        if config is None and resume is not None and _is_config(resume, found):
+            config, resume = resume, LATEST
+        config_file = None if config is None else find_config(found, config)
+        sources = _Sources(found, config_file, config_source, profile, entries_of(context))
         if not is_started_by_launcher():
             configuration = sources.configuration(experiment)
             if needs_several(configuration.resolved.run.training, machines):
@@ -177,9 +181,13 @@ class _Sources:
         )
 
 
-def _is_config_file(text: str) -> bool:
+def _is_config(text: str, workspace: Workspace) -> bool:
     """Tell whether what follows `--resume` is CONFIG, and nothing says what to resume."""
-    return text.endswith((".yaml", ".yml")) and Path(text).is_file()
+    from kladml.workspace import config_names
+
+    if text.endswith((".yaml", ".yml")) and Path(text).is_file():
+        return True
+    return text != LATEST and not Path(text).exists() and text in config_names(workspace)
 
 
 def _run(

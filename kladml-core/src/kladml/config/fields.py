@@ -22,6 +22,7 @@ class SchemaKey:
         doc: One sentence about the key.
         choices: The accepted values, or empty for any.
         least: The least accepted number, or None.
+        below: The number that all accepted ones are less than, or None.
         free: Whether any keys may stand below it.
         secret: Whether its value must not be shown.
     """
@@ -34,6 +35,7 @@ class SchemaKey:
     least: float | None = None
     free: bool = False
     secret: bool = False
+    below: float | None = None
 
     def complaint(self, value: Any) -> str | None:
         """Return what is wrong with a value of the right type, or None."""
@@ -41,6 +43,8 @@ class SchemaKey:
             return f"must be one of {', '.join(self.choices)}"
         if self.least is not None and isinstance(value, int | float) and not value >= self.least:
             return f"must be at least {self.least:g}"
+        if self.below is not None and isinstance(value, int | float) and not value < self.below:
+            return f"must be less than {self.below:g}"
         return None
 
 
@@ -70,6 +74,7 @@ def schema_keys(schema: type[Any], prefix: str = "") -> dict[str, SchemaKey]:
             field.metadata.get("least"),
             free=(typing.get_origin(hint) or hint) is dict,
             secret=field.metadata.get("secret", False) or is_secret_key(key),
+            below=field.metadata.get("below"),
         )
     return keys
 

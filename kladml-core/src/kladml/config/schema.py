@@ -10,9 +10,11 @@ STRATEGIES = ("ddp", "fsdp")
 DEVICES = ("auto", "cpu", "cuda", "mps", "tpu")
 
 
-def _key(default: Any, doc: str, *, choices: tuple[str, ...] = (), least: float | None = None) -> Any:
+def _key(
+    default: Any, doc: str, *, choices: tuple[str, ...] = (), least: float | None = None, below: float | None = None
+) -> Any:
     """Declare a key with its default, one sentence about it, and its bounds."""
-    metadata = {"doc": doc, "choices": choices, "least": least}
+    metadata = {"doc": doc, "choices": choices, "least": least, "below": below}
     if isinstance(default, type):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -109,6 +111,9 @@ class DataConfig:
         None, "A data set (name or name@version), a file (.npz, .safetensors, .csv) or file.py:function."
     )
     val: str | None = _key(None, "Validation data, given as train is.")
+    val_split: float = _key(
+        0.0, "Share of train that is kept back for validation where val is not given; 0 for none.", least=0, below=1
+    )
     target: str = _key("y", "Array or column of a data file that holds the targets.")
     args: dict[str, Any] = _key(dict, "Arguments of the data functions.")
 

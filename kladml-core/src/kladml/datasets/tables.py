@@ -94,13 +94,14 @@ class Table:
         frames = require("polars")
         found: dict[str, Any] = {}
         for file in files:
-            csv_header(file)
+            names = csv_header(file)
             try:
                 scanned = frames.scan_csv(file.path, infer_schema_length=None, null_values=list(CSV_NULLS))
                 schema = scanned.collect_schema()
             except (frames.exceptions.PolarsError, OSError) as error:
                 raise csv_error(file, {}, error) from error
-            for name, dtype in schema.items():
+            # By position: polars leaves quotes in a name doubled, as the file has them.
+            for name, dtype in zip(names, schema.dtypes(), strict=False):
                 found[name] = self._wider(found.get(name), self._of_polars(frames, dtype))
         return found
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kladml.errors import QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kladml.history.pages import RunPage
 
@@ -90,15 +90,28 @@ def compare(pages: Sequence[RunPage]) -> Comparison:
         "plugins": [dict(_plugin(text) for text in page.plugins) for page in pages],
         "environment": [{**page.environment, **page.distributions} if page.distributions else {} for page in pages],
     }
-    differences = []
+    found = []
     for what, of_runs in parts.items():
         # A run of an older version knows less of its environment, which is no difference to the others.
         known = [values for values in of_runs if values] if what in ("environment", "plugins") else of_runs
-        for name in dict.fromkeys(name for values in known for name in values):
-            values = tuple(values.get(name) for values in of_runs)
-            if any(other.get(name) != known[0].get(name) for other in known):
-                differences.append(Difference(what, name, values))
-    return Comparison(pages, differences)
+        names = {one.name for one in differences(what, known)}
+        found += [one for one in differences(what, of_runs) if one.name in names]
+    return Comparison(pages, found)
+
+
+def differences(what: str, of_all: Sequence[Mapping[str, Any]]) -> list[Difference]:
+    """Return what is not the same in all of some mappings, in the order in which the names come first.
+
+    Args:
+        what: What they are, such as `config`.
+        of_all: What each run or configuration has, by name.
+    """
+    found = []
+    for name in dict.fromkeys(name for values in of_all for name in values):
+        values = tuple(each.get(name) for each in of_all)
+        if any(value != values[0] for value in values):
+            found.append(Difference(what, name, values))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from kladml.runner.backends import Backends
 from kladml.runner.configuration import ConfigArgument, arguments_as_entries, load_configuration, open_source
 from kladml.runner.followers import announce, follow
 from kladml.runner.preparation import Given, Prepared, experiment_of, prepare
+from kladml.runner.provenance import CONFIG_FILE, config_file_tag
 from kladml.runner.result import RunResult
 from kladml.runner.resume import ResumePoint, ResumeSearch
 from kladml.runner.selection import DEFAULT, BackendSelector
@@ -179,12 +180,15 @@ class ExperimentRunner:
         """Run as the process that has the backends."""
         if point is not None:
             point.check(prepared, team.size, allow_world_change=allow_world_change)
+        tags = dict(self._tags)
+        if self._config_file is not None:
+            tags[CONFIG_FILE] = config_file_tag(self._config_file, workspace.root)
         hooks = LifecycleHooks.installed(self._registry, self._hooks)
         backends = self._select_backends(prepared.config, workspace)
         try:
             backends.check()
             session = RunSession(
-                prepared, backends, workspace=workspace, hooks=hooks, point=point, locks=locks, tags=self._tags
+                prepared, backends, workspace=workspace, hooks=hooks, point=point, locks=locks, tags=tags
             )
             try:
                 session.start()

@@ -64,6 +64,7 @@ def settings(config: RunConfig, loss: Any, *, with_data: bool) -> dict[str, Any]
         if key not in MAY_CHANGE
     }
     found |= {"model.ref": config.model.ref, "model.args": config.model.args, "model.loss": _name_of(loss)}
+    found["data.val_split"] = config.data.val_split
     if with_data:
         found |= {f"data.{key}": getattr(config.data, key) for key in ("train", "target", "args")}
     plain: dict[str, Any] = json.loads(json.dumps(found, default=repr))

@@ -115,6 +115,11 @@ def prepare(
     target = None if train is None else train.target
     val_data, val = _find_data(config, "val", given.val_data, folders, workspace, default_target=target)
     check_same_classes(train, val)
+    whole_fingerprint = fingerprint(train_data) if train is None else train.fingerprint
+    if val_data is None and config.run.data.val_split:
+        from kladml.training.data.keeping_back import keep_back
+
+        train_data, val_data = keep_back(train_data, config.run.data.val_split, config.run.training.seed)
     return Prepared(
         config=_with_versions(config, train=train, val=val),
         source=source,
@@ -123,8 +128,8 @@ def prepare(
         loss=loss,
         train_data=train_data,
         val_data=val_data,
-        data_fingerprint=fingerprint(train_data) if train is None else train.fingerprint,
-        val_fingerprint=fingerprint(val_data) if val is None else val.fingerprint,
+        data_fingerprint=whole_fingerprint,
+        val_fingerprint=val.fingerprint if val is not None else fingerprint(val_data),
         version=train,
         code=folders[0],
     )

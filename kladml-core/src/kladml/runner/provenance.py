@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from kladml.config import ResolvedConfig
     from kladml.interfaces import ExperimentAddress, RunAddress
 
+CONFIG_FILE = "kladml.config_file"
+"""Tag of the file that a run was configured by: relative to the workspace where it lies in it."""
+
 DIRTY = "+dirty"
 """What follows a revision where tracked files were changed."""
 
@@ -51,6 +54,17 @@ def tags(
         "kladml.seed": str(config.run.training.seed),
         "kladml.plugins": ", ".join(selected),
     }
+
+
+def config_file_tag(file: Path, root: Path) -> str:
+    """Return what `CONFIG_FILE` says of a file.
+
+    Args:
+        file: The file.
+        root: The workspace's root.
+    """
+    path = file.resolve()
+    return path.relative_to(root.resolve()).as_posix() if path.is_relative_to(root.resolve()) else path.as_posix()
 
 
 def experiment_tags(experiment: ExperimentAddress) -> dict[str, str]:

@@ -16,7 +16,7 @@ from kladml.runner.configuration import parameters
 from kladml.runner.environment import environment
 from kladml.runner.events import RunEvents
 from kladml.runner.identity import identity
-from kladml.runner.provenance import DIRTY, code_diff, experiment_tags
+from kladml.runner.provenance import CONFIG_FILE, DIRTY, code_diff, experiment_tags
 from kladml.runner.provenance import tags as made_from
 from kladml.runner.registration import register, register_again
 from kladml.runner.run_lock import RunLock
@@ -69,8 +69,10 @@ class RunSession:
         self._backends = backends
         self._point = point
         if point is not None and point.record is not None:
+            before = {name: text for name, text in point.record.tags.items() if name == CONFIG_FILE}
             self.record = register_again(backends, point.record, config.run.run_name)
         else:
+            before = {}
             self.record = register(backends, prepared.experiment, config.run.run_name)
         self.record.code = str(prepared.code)
         self.address = RunAddress.parse(self.record.address)
@@ -78,7 +80,7 @@ class RunSession:
         self.record.tags = made_from(self.address, config, selected, prepared.data_fingerprint, prepared.code)
         if prepared.version is not None:
             self.record.tags["kladml.data"] = prepared.version.reference
-        self.record.tags |= {**self._tags_of_resuming(), **(tags or {})}
+        self.record.tags |= {**before, **self._tags_of_resuming(), **(tags or {})}
         self.record.params = parameters(config)
         self.record.plugins = selected
         self.record.environment = environment(config.run.training, uses_torch="torch" in sys.modules)

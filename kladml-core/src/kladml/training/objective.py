@@ -100,17 +100,27 @@ class StepModule(nn.Module):
         output = self.module(inputs)
         assert self.loss is not None  # noqa: S101 - held by __init__
         if getattr(output, "shape", None) == getattr(target, "shape", None):
-            return self.loss(output, target), {}
+            return self.loss(output, self._converted(target, getattr(output, "dtype", None))), {}
         if self._would_broadcast(output, target):
             problem = (
                 f"the output of {type(self.module).__name__} has shape {tuple(output.shape)} and the target "
                 f"{tuple(target.shape)}, which a loss would broadcast to a wrong result"
             )
             raise ModelContractError(problem, next_step="make both shapes equal")
-        loss = self.loss(output, target)
+        loss = self.loss(output, self._converted(target, torch.long))
         if not _is_classification(output, target):
             return loss, {}
         return loss, {"accuracy": (output.detach().argmax(1) == target).float().mean()}
+
+    def _converted(self, target: Any, dtype: torch.dtype | None) -> Any:
+        """Return whole numbers and truths in the type that torch's losses want, which files do not always have.
+
+        Of the shape of the output they are its values (a CSV file does not tell 3 from 3.0), else numbers of classes.
+        """
+        is_torch = getattr(self.loss, "__module__", "").startswith("torch")
+        if not (is_torch and isinstance(target, torch.Tensor) and dtype is not None):
+            return target
+        return target if target.is_floating_point() or target.is_complex() else target.to(dtype)
 
     def _would_broadcast(self, output: Any, target: Any) -> bool:
         """Tell whether the loss would stretch one of them to the other's shape and be silent about it.

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from kladml.datasets.images import GREY_MODES
 from kladml.errors import DataError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class ImageFiles(Dataset[Any]):
         name, path = self.files[index]
         try:
             with Image.open(path) as image:
-                grey = self._mode == "L" or (self._mode is None and image.mode in ("1", "L", "I", "I;16", "F"))
+                grey = self._mode == "L" or (self._mode is None and image.mode in GREY_MODES)
                 pixels = np.asarray(image.convert("L" if grey else "RGB"), dtype=np.float32) / 255
         except (OSError, ValueError, SyntaxError) as error:
             problem = f"the image {name} cannot be read: {error}"
