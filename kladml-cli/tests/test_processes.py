@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -57,8 +58,67 @@ def test_run_that_works_and_one_that_does_not(run_kladml, workspace):
 
 def test_log_lines_can_be_json(run_kladml, workspace):
     outcome = run_kladml(*TRAIN, "--tracker", "none", "--publisher", "none", KLADML_LOG_FORMAT="json")
-    (line,) = outcome.errors.splitlines()
-    assert json.loads(line)["message"].startswith("run default/default/default@1 with storage local (")
+    (line,) = map(json.loads, outcome.errors.splitlines())
+    assert line["message"].startswith("run default/default/default@1 with storage local (")
+    assert line["run"] == "default/default/default@1"
+
+
+def test_json_lines_of_threads_have_the_address_of_the_run(run_kladml, workspace):
+    """The thread that delivers to a server which is away begins before the run has its address."""
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+    away = ("--tracker", "mlflow", "--set", f"tracker.mlflow.url={url}", "--set", "tracker.mlflow.backpressure=false")
+    outcome = run_kladml(*TRAIN, *away, "--publisher", "none", KLADML_LOG_FORMAT="json")
+    lines = [json.loads(line) for line in outcome.errors.splitlines() if line.startswith("{")]
+    assert outcome.status == 0
+    assert "kladml.spool.background" in {line["logger"] for line in lines}
+    assert {line.get("run") for line in lines} == {"default/default/default@1"}
+
+
+RANKS = """\
+import json, logging
+from pathlib import Path
+import torch
+from torch import nn
+from kladml.log import get_logger
+
+
+class ToFile(logging.Handler):
+    def emit(self, record):
+        facts = [getattr(record, name, None) for name in ("run", "rank")]
+        with Path(f"said-{record.getMessage()}").open("w") as file:
+            json.dump(facts, file)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+    def training_step(self, batch, index):
+        logging.getLogger("kladml.test").addHandler(ToFile())
+        get_logger("kladml.test").warning(str(torch.distributed.get_rank()))
+        return self.layer(batch[0]).sum()
+
+
+def data():
+    return torch.ones(4, 2), torch.ones(4, 1)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="several processes are for Linux and macOS")
+def test_what_ranks_log_has_the_address_and_their_rank(run_kladml, workspace):
+    (workspace / "ranks.py").write_text(RANKS)
+    several = ("--distributed", "--num-processes", "2", "--set", "training.max_epochs=1", "--set", "training.device=cpu")
+    outcome = run_kladml(
+        *("train", "--model", "ranks.py:Net", "--data", "ranks.py:data", "--tracker", "none"), *several
+    )
+    assert outcome.status == 0, outcome.errors
+    assert [json.loads((workspace / f"said-{rank}").read_text()) for rank in (0, 1)] == [
+        ["default/default/default@1", 0],
+        ["default/default/default@1", 1],
+    ]
+    assert "run=" not in outcome.errors
 
 
 def test_script_is_installed_and_ends_as_the_module_does(folder):
