@@ -121,7 +121,15 @@ def data():
 @pytest.mark.skipif(sys.platform == "win32", reason="several processes are for Linux and macOS")
 def test_what_ranks_log_has_the_address_and_their_rank(run_kladml, workspace):
     (workspace / "ranks.py").write_text(RANKS)
-    several = ("--distributed", "--num-processes", "2", "--set", "training.max_epochs=1", "--set", "training.device=cpu")
+    several = (
+        "--distributed",
+        "--num-processes",
+        "2",
+        "--set",
+        "training.max_epochs=1",
+        "--set",
+        "training.device=cpu",
+    )
     outcome = run_kladml(
         *("train", "--model", "ranks.py:Net", "--data", "ranks.py:data", "--tracker", "none"), *several
     )

@@ -58,7 +58,7 @@ def test_failed_runs_say_it_to_the_end_and_not_longer(backends, model_class, dat
             problem = "cannot end"
             raise TrackerError(problem)
 
-    with pytest.raises(ValueError):  # noqa: PT011 - the model's own
+    with pytest.raises(ValueError):
         backends.runner(tracker=NoEnd()).run(Broken, data)
     log.warning("afterwards")
     assert runs_of(caplog, "cannot end") == ["default/default/default@1"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import json_option, workspace_option
@@ -50,7 +51,7 @@ _DAMAGED = {"fg": "red"}
 
 
 def _target_argument(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.argument("target", metavar="RUN|FOLDER")(command)
+    return click.argument("target", metavar="RUN|FOLDER", shell_complete=completes("checkpoints"))(command)
 
 
 @click.group(cls=CommandGroup)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import (
@@ -48,7 +49,13 @@ def config() -> None:
 
 
 @config.command(epilog=SHOW_EPILOG)
-@click.argument("config_file", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
+@click.argument(
+    "config_file",
+    metavar="[CONFIG]",
+    required=False,
+    type=click.Path(path_type=Path),
+    shell_complete=completes("configs"),
+)
 @backend_options
 @configuration_options
 @workspace_option
@@ -80,7 +87,7 @@ def show(
 
 
 @config.command(epilog=CHECK_EPILOG)
-@click.argument("config_file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("config_file", metavar="FILE", type=click.Path(path_type=Path), shell_complete=completes("configs"))
 @backend_options
 @configuration_options
 @workspace_option

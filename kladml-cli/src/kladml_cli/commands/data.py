@@ -9,6 +9,7 @@ import click
 
 from kladml_cli.commands.data_compare import diff, sync, verify
 from kladml_cli.commands.data_transfer import pull, push
+from kladml_cli.completion.attach import completes
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import json_option, workspace_option
@@ -71,7 +72,7 @@ def data() -> None:
 
 
 @data.command(epilog=ADD_EPILOG)
-@click.argument("name")
+@click.argument("name", shell_complete=completes("data sets"))
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--target", metavar="COLUMN", help="Column or array with the targets; as before, or y, target, label.")
 @click.option("--link", is_flag=True, help="Hard-link the files instead of copying them; they are read-only then.")
@@ -103,7 +104,7 @@ def add(*, name: str, path: Path, target: str | None, link: bool, workspace: Pat
 
 
 @data.command(name="list", epilog=LIST_EPILOG)
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completes("data sets"))
 @workspace_option
 @json_option
 @global_options()
@@ -141,7 +142,7 @@ def list_datasets(*, name: str | None, workspace: Path | None, as_json: bool) ->
 
 
 @data.command(epilog=SHOW_EPILOG)
-@click.argument("reference", metavar="NAME[@N]")
+@click.argument("reference", metavar="NAME[@N]", shell_complete=completes("versions"))
 @click.option("--files", "with_files", is_flag=True, help="Also list the files.")
 @click.option("--all", "everything", is_flag=True, help="List all columns and labels.")
 @workspace_option
@@ -166,7 +167,7 @@ def show(*, reference: str, with_files: bool, everything: bool, workspace: Path 
 
 
 @data.command(epilog=REMOVE_EPILOG)
-@click.argument("reference", metavar="NAME[@N]")
+@click.argument("reference", metavar="NAME[@N]", shell_complete=completes("versions"))
 @click.option("--all", "everything", is_flag=True, help="Remove all versions of NAME.")
 @click.option("--force", is_flag=True, help="Also what runs were trained on, which then cannot go on or be repeated.")
 @workspace_option

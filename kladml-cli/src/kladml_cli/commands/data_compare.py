@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import json_option, workspace_option
 
@@ -49,8 +50,8 @@ _MOST_FILES = 10
 
 
 @click.command(epilog=DIFF_EPILOG)
-@click.argument("before", metavar="BEFORE")
-@click.argument("after", metavar="[AFTER]", required=False)
+@click.argument("before", metavar="BEFORE", shell_complete=completes("versions"))
+@click.argument("after", metavar="[AFTER]", required=False, shell_complete=completes("versions"))
 @click.option("--rows", metavar="N", type=click.IntRange(min=0), default=5, show_default=True, help="Show N rows.")
 @workspace_option
 @json_option
@@ -80,7 +81,7 @@ def diff(*, before: str, after: str | None, rows: int, workspace: Path | None, a
 
 
 @click.command(epilog=VERIFY_EPILOG)
-@click.argument("references", metavar="[NAME[@N]]...", nargs=-1)
+@click.argument("references", metavar="[NAME[@N]]...", nargs=-1, shell_complete=completes("versions"))
 @workspace_option
 @json_option
 @global_options()
@@ -131,7 +132,7 @@ def verify(*, references: tuple[str, ...], workspace: Path | None, as_json: bool
 
 
 @click.command(epilog=SYNC_EPILOG)
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=completes("data sets"))
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @workspace_option
 @json_option

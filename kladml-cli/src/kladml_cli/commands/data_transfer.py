@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import (
     configuration_options,
@@ -45,9 +46,13 @@ def _transfer_options(command: Callable[..., Any]) -> Callable[..., Any]:
         workspace_option,
         configuration_options,
         setting_option(
-            "--storage", key="storage.use", metavar="NAME", help="The storage; the configured one by default."
+            "--storage",
+            key="storage.use",
+            metavar="NAME",
+            help="The storage; the configured one by default.",
+            completing="plugins storage",
         ),
-        click.argument("reference", metavar="NAME[@N]"),
+        click.argument("reference", metavar="NAME[@N]", shell_complete=completes("versions")),
     ):
         command = option(command)
     return command

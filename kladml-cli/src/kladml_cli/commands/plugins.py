@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import json_option
@@ -56,7 +57,7 @@ def plugins() -> None:
 
 
 @plugins.command(name="list", epilog=LIST_EPILOG)
-@click.argument("kind", required=False)
+@click.argument("kind", required=False, shell_complete=completes("kinds"))
 @click.option("--time", "with_time", is_flag=True, help="Load each plugin in a process of its own, and time it.")
 @json_option
 @global_options()
@@ -75,8 +76,8 @@ def list_plugins(*, kind: str | None, with_time: bool, as_json: bool) -> None:
 
 
 @plugins.command(epilog=SHOW_EPILOG)
-@click.argument("kind")
-@click.argument("name")
+@click.argument("kind", shell_complete=completes("kinds"))
+@click.argument("name", shell_complete=completes("plugins"))
 @json_option
 @global_options()
 def show(*, kind: str, name: str, as_json: bool) -> None:
@@ -100,8 +101,8 @@ def show(*, kind: str, name: str, as_json: bool) -> None:
 
 
 @plugins.command(epilog=CHECK_EPILOG)
-@click.argument("kind", required=False)
-@click.argument("name", required=False)
+@click.argument("kind", required=False, shell_complete=completes("kinds"))
+@click.argument("name", required=False, shell_complete=completes("plugins"))
 @json_option
 @global_options()
 def check(*, kind: str | None, name: str | None, as_json: bool) -> None:

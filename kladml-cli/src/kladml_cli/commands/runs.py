@@ -10,6 +10,7 @@ import click
 from kladml_cli.commands.runs_copy import copy
 from kladml_cli.commands.runs_delete import delete
 from kladml_cli.commands.runs_show import show
+from kladml_cli.completion.attach import completes
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
 from kladml_cli.run_place import workspace_of_runs_options
@@ -49,7 +50,12 @@ def runs() -> None:
 @runs.command(name="list", epilog=EPILOG)
 @click.option("--tree", is_flag=True, help="Show them below their projects, families and experiments.")
 @click.option("--where", metavar="CONDITION", help="Only runs of which this is true.")
-@click.option("--sort", metavar="[-]NAME", help="Smallest first, or with - largest; by default the newest first.")
+@click.option(
+    "--sort",
+    metavar="[-]NAME",
+    help="Smallest first, or with - largest; by default the newest first.",
+    shell_complete=completes("order"),
+)
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="At most N.")
 @json_option
 @workspace_of_runs_options

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.run_place import run_place_options
 from kladml_cli.settings_options import json_option
@@ -32,8 +33,15 @@ _KINDS = ("storage", "tracker")
 
 
 @click.command(name="copy", epilog=EPILOG)
-@click.argument("run", metavar="RUN")
-@click.option("--to", "targets", metavar="KIND=NAME[,...]", required=True, help="Where: storage=NAME, tracker=NAME.")
+@click.argument("run", metavar="RUN", shell_complete=completes("runs"))
+@click.option(
+    "--to",
+    "targets",
+    metavar="KIND=NAME[,...]",
+    required=True,
+    help="Where: storage=NAME, tracker=NAME.",
+    shell_complete=completes("copy targets"),
+)
 @json_option
 @run_place_options
 @global_options()

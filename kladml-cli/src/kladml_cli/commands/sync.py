@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import configuration_options, entries_of, json_option, workspace_option
 
@@ -46,7 +47,14 @@ class _Row:
 
 
 @click.command(epilog=EPILOG)
-@click.option("--tracker", "names", metavar="NAME", multiple=True, help="Only this tracker's runs; may be repeated.")
+@click.option(
+    "--tracker",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Only this tracker's runs; may be repeated.",
+    shell_complete=completes("plugins tracker"),
+)
 @click.option("--list", "only_list", is_flag=True, help="Show what waits, and deliver nothing.")
 @click.option(
     "--redirect", is_flag=True, help="Deliver also what was recorded for another address than the configured one."
