@@ -150,15 +150,6 @@ def test_script_is_installed_and_ends_as_the_module_does(folder):
     assert done.stderr == f"Error: {folder} lies in no KladML workspace; run kladml init there first\n"
 
 
-@pytest.mark.parametrize(
-    ("typed", "completions"), [("kladml pl", "plain,plugins\n"), ("kladml plugins sh", "plain,show\n")]
-)
-def test_shell_completion_knows_the_commands(run_kladml, typed, completions):
-    words = typed.split()
-    outcome = run_kladml(_KLADML_COMPLETE="bash_complete", COMP_WORDS=typed, COMP_CWORD=str(len(words) - 1))
-    assert (outcome.status, outcome.output) == (0, completions)
-
-
 # A terminal
 
 
