@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kladml_cli.terminal import print_json, print_table, styled
+from kladml_cli.terminal import print_json, print_table, size, styled
 
 
 class Terminal(io.StringIO):
@@ -95,3 +95,11 @@ def test_columns_of_a_table_begin_where_all_cells_before_them_have_ended(capsys,
     for line, row in zip(lines, rows, strict=True):
         padded = line.ljust(third + len(row[2]))
         assert (padded[:second].rstrip(), padded[second:third].rstrip(), padded[third:]) == row
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (2_500_000, "2.5 MB"), (7_000_000_000_000, "7.0 TB")],
+)
+def test_sizes(count, text):
+    assert size(count) == text

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-_Item = TypeVar("_Item")
+    from kladml.spool.events import MetricPoint
 
-MetricPoint = tuple[str, float, int, int]
-"""Key, value, time in milliseconds since the epoch of Unix, step."""
+_Item = TypeVar("_Item")
 
 _METRICS_PER_BATCH = 1_000
 _TEXTS_PER_BATCH = 100

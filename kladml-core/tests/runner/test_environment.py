@@ -11,10 +11,11 @@ from kladml.runner.environment import distributions, environment
 
 
 def test_environment_is_plain_data():
-    found = environment(TrainingConfig(device="cpu"))
+    found = environment(TrainingConfig(device="cpu"), uses_torch=True)
     assert json.loads(json.dumps(found)) == found
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["device"] == "cpu"
+    assert found["threads"] >= 1
     assert found["distributions"]["numpy"] == version("numpy")
 
 

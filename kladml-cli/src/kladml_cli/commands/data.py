@@ -87,7 +87,7 @@ def add(*, name: str, path: Path, target: str | None, link: bool, workspace: Pat
     """
     from kladml.datasets import DatasetStore
     from kladml.workspace import Workspace
-    from kladml_cli.bytes_progress import bar
+    from kladml_cli.progress import bar
     from kladml_cli.terminal import print_json
 
     store = DatasetStore(Workspace.find(workspace).state)
@@ -112,8 +112,7 @@ def list_datasets(*, name: str | None, workspace: Path | None, as_json: bool) ->
     """List the data sets, each with its latest version; or all versions of NAME, the newest first."""
     from kladml.datasets import DatasetReference, DatasetStore
     from kladml.workspace import Workspace
-    from kladml_cli.bytes_progress import size_text
-    from kladml_cli.terminal import print_json, print_table
+    from kladml_cli.terminal import print_json, print_table, size
 
     store = DatasetStore(Workspace.find(workspace).state)
     if name is None:
@@ -133,7 +132,7 @@ def list_datasets(*, name: str | None, workspace: Path | None, as_json: bool) ->
             manifest.schema.format,
             "-" if manifest.schema.rows is None else f"{manifest.schema.rows:,}",
             str(len(manifest.files)),
-            size_text(manifest.size),
+            size(manifest.size),
             _when(manifest.created_at),
         )
         for manifest in found
@@ -177,7 +176,7 @@ def remove(*, reference: str, everything: bool, force: bool, workspace: Path | N
     from kladml.datasets import DatasetReference, DatasetStore
     from kladml.errors import DataError
     from kladml.workspace import Workspace
-    from kladml_cli.bytes_progress import size_text
+    from kladml_cli.terminal import size
 
     place = Workspace.find(workspace)
     store, wanted = DatasetStore(place.state), DatasetReference.parse(reference)
@@ -194,7 +193,7 @@ def remove(*, reference: str, everything: bool, force: bool, workspace: Path | N
         problem = f"{reference} was trained on by {users[0]}{more}, which could not go on or be repeated"
         raise DataError(problem, next_step="add --force to remove it nevertheless")
     for manifest in store.remove(wanted):
-        click.echo(f"removed {manifest.reference}  {size_text(manifest.size)}")
+        click.echo(f"removed {manifest.reference}  {size(manifest.size)}")
 
 
 for _command in (diff, sync, verify, push, pull):
@@ -225,7 +224,7 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
 
 def _in_short(manifest: Manifest) -> str:
     """Return format, rows, columns and size in a line."""
-    from kladml_cli.bytes_progress import size_text
+    from kladml_cli.terminal import size
 
     schema, files = manifest.schema, len(manifest.files)
     parts = [schema.format if schema.format != "files" else "files of no known format"]
@@ -236,7 +235,7 @@ def _in_short(manifest: Manifest) -> str:
         parts.append(f"{len(schema.columns)} {what}")
     if schema.labels:
         parts.append(f"{len(schema.labels)} labels")
-    parts.append(f"{files} file{'s' if files > 1 else ''}, {size_text(manifest.size)}")
+    parts.append(f"{files} file{'s' if files > 1 else ''}, {size(manifest.size)}")
     return ", ".join(parts)
 
 
@@ -265,11 +264,10 @@ def _say_rest(there_are: int, most: int | None, what: str) -> None:
 
 
 def _print_files(manifest: Manifest) -> None:
-    from kladml_cli.bytes_progress import size_text
-    from kladml_cli.terminal import print_table
+    from kladml_cli.terminal import print_table, size
 
     click.echo()
-    rows = [(file.name, size_text(file.size), file.digest[:16]) for file in manifest.files]
+    rows = [(file.name, size(file.size), file.digest[:16]) for file in manifest.files]
     print_table(("FILE", "SIZE", "BLAKE2B"), rows)
 
 

@@ -65,7 +65,7 @@ def diff(*, before: str, after: str | None, rows: int, workspace: Path | None, a
     from kladml.datasets import DatasetReference, DatasetStore
     from kladml.datasets.difference import as_dict, compare
     from kladml.workspace import Workspace
-    from kladml_cli.bytes_progress import bar
+    from kladml_cli.progress import bar
     from kladml_cli.terminal import print_json
 
     store = DatasetStore(Workspace.find(workspace).state)
@@ -90,8 +90,8 @@ def verify(*, references: tuple[str, ...], workspace: Path | None, as_json: bool
     from kladml.datasets import DatasetStore
     from kladml.errors import DataError
     from kladml.workspace import Workspace
-    from kladml_cli.bytes_progress import bar, size_text
-    from kladml_cli.terminal import print_json, print_table
+    from kladml_cli.progress import bar
+    from kladml_cli.terminal import print_json, print_table, size
 
     store = DatasetStore(Workspace.find(workspace).state)
     versions = list(_chosen(store, references))
@@ -116,7 +116,7 @@ def verify(*, references: tuple[str, ...], workspace: Path | None, as_json: bool
             (
                 row["reference"],
                 f"{row['files']} file{'s' if row['files'] > 1 else ''}",
-                size_text(row["size"]),
+                size(row["size"]),
                 "whole" if row["valid"] else "damaged",
             )
             for row in rows
@@ -149,7 +149,7 @@ def sync(*, names: tuple[str, ...], dry_run: bool, workspace: Path | None, as_js
     from kladml.datasets.folders import DatasetFolders, Synced
     from kladml.errors import DataError
     from kladml.workspace import Workspace
-    from kladml_cli.bytes_progress import bar
+    from kladml_cli.progress import bar
     from kladml_cli.terminal import print_json, print_table
 
     place = Workspace.find(workspace)

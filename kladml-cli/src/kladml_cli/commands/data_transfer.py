@@ -93,9 +93,9 @@ def _moved(
     from kladml.datasets import DatasetReference, DatasetStore
     from kladml.datasets.transfer import DatasetTransfer
     from kladml.workspace import Workspace
-    from kladml_cli.bytes_progress import bar, size_text
     from kladml_cli.configuration import Configuration
-    from kladml_cli.terminal import print_json
+    from kladml_cli.progress import bar
+    from kladml_cli.terminal import print_json, size
 
     place = Workspace.find(workspace)
     store, wanted = DatasetStore(place.state), DatasetReference.parse(reference)
@@ -113,5 +113,5 @@ def _moved(
         print_json({**content, "files": len(manifest.files), "transferred": count})
         return
     done = "pushed to" if direction == "push" else "pulled from"
-    whole = f"{len(manifest.files)} file{'s' if len(manifest.files) > 1 else ''}, {size_text(manifest.size)}"
+    whole = f"{len(manifest.files)} file{'s' if len(manifest.files) > 1 else ''}, {size(manifest.size)}"
     yield f"{manifest.reference} {done} '{bucket}': {count} of {whole} were missing"

@@ -80,7 +80,7 @@ def _parse(targets: str) -> dict[str, str]:
 def _copy_files(opened: OpenPlace, page: RunPage, name: str) -> CopiedFiles:
     from kladml.errors import StorageError
     from kladml.history.copying import Place, copy_files, files_of
-    from kladml_cli.terminal import progress_bar
+    from kladml_cli.progress import bar
 
     had = opened.storage_of(page.run)
     source = None if had is None else Place(page.run.backends["storage"], *had)
@@ -92,7 +92,7 @@ def _copy_files(opened: OpenPlace, page: RunPage, name: str) -> CopiedFiles:
     if not names:
         problem = f"there are no files of {page.address} in {source or page.folder / 'artifacts'}"
         raise StorageError(problem, next_step=f"kladml runs show {page.address} tells what is known of it")
-    with progress_bar(f"{page.address} to {name}", len(names)) as progress:
+    with bar(f"{page.address} to {name}", len(names)) as progress:
         return copy_files(page, source, target, progress)
 
 

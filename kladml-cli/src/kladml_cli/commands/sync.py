@@ -117,10 +117,10 @@ def _row(tracker: str, run: UndeliveredRun, state: str = _WAITS, problem: str | 
 
 def _delivered(tracker: TrackerInterface, name: str, run: UndeliveredRun, *, redirect: bool) -> _Row:
     from kladml.errors import TrackerError
-    from kladml_cli.terminal import progress_bar
+    from kladml_cli.progress import bar
 
     try:
-        with progress_bar(f"{name}: {run.run_name or run.run_id}", run.events) as progress:
+        with bar(f"{name}: {run.run_name or run.run_id}", run.events) as progress:
             tracker.sync(run.run_id, progress, redirect=redirect)
     except TrackerError as error:
         return _row(name, run, problem=error.problem)

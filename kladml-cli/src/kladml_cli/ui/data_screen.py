@@ -69,7 +69,7 @@ class DataScreen(KladmlScreen):
         return [manifest for name in store.names() for manifest in store.versions(name)[::-1]]
 
     def _show(self, versions: list[Manifest]) -> None:
-        from kladml_cli.bytes_progress import size_text
+        from kladml_cli.terminal import size
 
         self._versions = versions
         table: DataTable[Text] = self.query_one("#versions", DataTable)
@@ -82,7 +82,7 @@ class DataScreen(KladmlScreen):
                 cell(manifest.schema.format),
                 cell("-" if rows is None else f"{rows:,}", justify="right"),
                 cell(f"{len(manifest.files):,}", justify="right"),
-                cell(size_text(manifest.size), justify="right"),
+                cell(size(manifest.size), justify="right"),
                 cell(moment(datetime.fromisoformat(manifest.created_at))),
             )
         if not versions:
@@ -92,7 +92,7 @@ class DataScreen(KladmlScreen):
 
 
 def _described(manifest: Manifest) -> Text:
-    from kladml_cli.bytes_progress import size_text
+    from kladml_cli.terminal import size
 
     schema = manifest.schema
     facts = [("fingerprint", manifest.fingerprint), ("from", manifest.source)]
@@ -100,7 +100,7 @@ def _described(manifest: Manifest) -> Text:
     columns = [(column.name, _noted(column, schema.target)) for column in schema.columns]
     text += Text("\n") + pairs(_count(len(columns), "column"), columns)
     text += Text("\n") + pairs("labels", [(label, f"{count:,}") for label, count in (schema.labels or {}).items()])
-    files = [(file.name, size_text(file.size)) for file in manifest.files[:_MOST_FILES]]
+    files = [(file.name, size(file.size)) for file in manifest.files[:_MOST_FILES]]
     text += Text("\n") + pairs(_count(len(manifest.files), "file"), files)
     if len(manifest.files) > _MOST_FILES:
         text.append(f"and {len(manifest.files) - _MOST_FILES:,} more\n", style="dim")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,6 @@ _PAUSE = 0.05
 _SAY_AFTER = 1.0
 
 log = get_logger(__name__)
-_in_this_process = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -34,21 +32,20 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         DataError: The folder cannot be made, or its file system has no locks.
     """
     lock = FolderLock(folder)
-    with _in_this_process:
-        begun, said = time.monotonic(), False
-        while True:
-            try:
-                lock.take()
-                break
-            except OSError as error:
-                problem = f"{folder.parent} cannot be written to: {error.strerror or error}"
-                raise DataError(problem, next_step="check its permissions, and that the disk has room") from error
-            except HeldError as error:
-                if not said and time.monotonic() - begun > _SAY_AFTER:
-                    log.warning(f"{what} waits for {error}")
-                    said = True
-                time.sleep(_PAUSE)
+    begun, said = time.monotonic(), False
+    while True:
         try:
-            yield
-        finally:
-            lock.let_go()
+            lock.take()
+            break
+        except OSError as error:
+            problem = f"{folder.parent} cannot be written to: {error.strerror or error}"
+            raise DataError(problem, next_step="check its permissions, and that the disk has room") from error
+        except HeldError as error:
+            if not said and time.monotonic() - begun > _SAY_AFTER:
+                log.warning(f"{what} waits for {error}")
+                said = True
+            time.sleep(_PAUSE)
+    try:
+        yield
+    finally:
+        lock.let_go()

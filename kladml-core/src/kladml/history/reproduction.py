@@ -159,9 +159,7 @@ def _of_environment(page: RunPage, recipe: Recipe) -> list[str]:
     if not before:
         python = page.environment.get("python", "unknown")
         return [f"the run did not note its environment, but for Python {python}"]
-    if "threads" in before:
-        import kladml.training.device_name  # noqa: F401 - so that the device is looked up
-    now = environment(resolve(recipe.entries, (), ()).run.training)
+    now = environment(resolve(recipe.entries, (), ()).run.training, uses_torch="threads" in before)
     found = [
         f"{name} was {before[name]} and is now {now.get(name)}"
         for name in ("python", "platform", "device")

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 MODEL = "model"
 
-_CHUNK = 1 << 20
-
 
 Stored = tuple["StorageInterface", str, "RunAddress"]
 """Where the files of a run are: the storage, the bucket, and the run."""
@@ -65,11 +63,8 @@ def same_content(one: Path, other: Path) -> bool:
 
 def sha256_of(file: Path) -> str:
     """Return the SHA-256 of a file."""
-    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _tensors(file: Path) -> Iterator[tuple[str, tuple[str, str, str]]]:

@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 _INSTALLED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._]*)-(?P<version>[^-]+)(-py[0-9.]+)?\.(dist|egg)-info")
 
 
-def environment(config: TrainingConfig) -> dict[str, Any]:
+def environment(config: TrainingConfig, *, uses_torch: bool) -> dict[str, Any]:
     """Return what the numbers of a run may depend on besides its code, data and configuration, JSON-able.
 
     Args:
-        config: How the run trains. Its device is looked up where torch was imported, as for a torch model.
+        config: How the run trains.
+        uses_torch: Whether torch computes, whose device and threads are then looked up; it is imported for that.
     """
     found: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
-    if "torch" in sys.modules:
+    if uses_torch:
         from kladml.training.device_name import device_name, thread_count
 
         found |= {"device": device_name(config), "threads": thread_count()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from kladml.errors import StorageError, TrainingStopped
@@ -82,7 +83,7 @@ class RunSession:
         self.record.tags |= {**self._tags_of_resuming(), **(tags or {})}
         self.record.params = parameters(config)
         self.record.plugins = selected
-        self.record.environment = environment(config.run.training)
+        self.record.environment = environment(config.run.training, uses_torch="torch" in sys.modules)
         dirty = self.record.tags["kladml.code_version"].endswith(DIRTY)
         self._code_diff = code_diff(prepared.code) if dirty else None
         self.record.code_diff = None if self._code_diff is None else hashlib.sha256(self._code_diff).hexdigest()

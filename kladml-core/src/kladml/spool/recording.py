@@ -14,6 +14,7 @@ from kladml.spool.background import DrainThread
 from kladml.spool.drain import Drain, count_left
 from kladml.spool.events import Status
 from kladml.spool.folder import RUN, SpoolFolder
+from kladml.spool.runs import belongs_elsewhere
 from kladml.spool.segments import SEGMENT_BYTES, SegmentPool, segment_path
 from kladml.spool.writer import SpoolWriter
 
@@ -192,9 +193,7 @@ class Recording:
         known = self.folder.read_run()
         if known is not None and known.destination != run.destination:
             self._lock.let_go()
-            problem = f"run '{run.run_id}' was recorded for {known.destination}, and this tracker is {run.destination}"
-            step = "configure that address, or redirect what waits (kladml sync --redirect)"
-            raise TrackerError(problem, owner=self._owner, next_step=step)
+            raise belongs_elsewhere(known, run.destination, self._owner)
         if known is not None:
             return known
         self._write_down(run)

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from kladml.errors import TrackerError
 from kladml.interfaces import UndeliveredRun
 from kladml.spool.events import SpooledRun
 
@@ -52,6 +53,19 @@ def undelivered_run(
     """
     names = (run.run_id, run.experiment_name, run.run_name)
     return UndeliveredRun(*names, events=events, destination=run.destination, reason=reason, since=since)
+
+
+def belongs_elsewhere(run: SpooledRun, destination: str, owner: str) -> TrackerError:
+    """Return the error of a run that was recorded for another destination.
+
+    Args:
+        run: The run.
+        destination: The one that it met.
+        owner: The distribution of the tracker.
+    """
+    problem = f"run '{run.run_id}' was recorded for {run.destination}, and this tracker is {destination}"
+    step = "configure that address, or redirect what waits (kladml sync --redirect)"
+    return TrackerError(problem, owner=owner, next_step=step)
 
 
 def _user() -> str:

@@ -18,7 +18,7 @@ from kladml.spool.events import Artifact, DatasetInput, ExperimentTags, Params, 
 from kladml.spool.limits import LONGEST_PARAM, LONGEST_TAG, as_texts, check_names, check_run, shown
 from kladml.spool.recording import Recording
 from kladml.spool.recovery import deliver, left_behind
-from kladml.spool.runs import new_run, undelivered_run
+from kladml.spool.runs import belongs_elsewhere, new_run, undelivered_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -245,9 +245,7 @@ class SpooledTracker(TrackerInterface):
 
     def _redirect(self, folder: SpoolFolder, run: SpooledRun, *, is_wanted: bool) -> None:
         if not is_wanted:
-            problem = f"run '{run.run_id}' was recorded for {run.destination}, and this tracker is {self._destination}"
-            step = "configure that address, or redirect it (kladml sync --redirect)"
-            raise TrackerError(problem, owner=self.owner, next_step=step)
+            raise belongs_elsewhere(run, self._destination, self.owner)
         folder.write_run(replace(run, destination=self._destination))
 
     def _begin(self, run: SpooledRun) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kladml.errors import TrackerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 def check_text(name: Any) -> None:
@@ -22,12 +22,28 @@ def check_text(name: Any) -> None:
         raise TrackerError(problem, next_step="name metrics with a str")
 
 
-def whole_step(step: Any) -> tuple[Any, bool]:
-    """Return a step that was counted with a float, such as 3.0, as an int, and whether it was one."""
-    return (int(step), True) if isinstance(step, float) and step.is_integer() else (step, False)
+def packed(pack: Callable[..., bytes], number: int, nanoseconds: int, step: Any, metrics: Mapping[str, Any]) -> bytes:
+    """Return metrics as the bytes of a record.
+
+    Args:
+        pack: Packs a number, a time, a step and the values.
+        number: The number of their keys.
+        nanoseconds: Their time.
+        step: Their step; one that was counted with a float, such as 3.0, is whole.
+        metrics: The metrics.
+
+    Raises:
+        TrackerError: Something is no number; names what.
+    """
+    try:
+        return pack(number, nanoseconds, step or 0, *metrics.values())
+    except (struct.error, TypeError, ValueError, OverflowError) as error:
+        if isinstance(step, float) and step.is_integer():
+            return packed(pack, number, nanoseconds, int(step), metrics)
+        raise _no_number(metrics, step, nanoseconds) from error
 
 
-def no_number(metrics: Mapping[str, Any], step: Any, nanoseconds: Any) -> TrackerError:
+def _no_number(metrics: Mapping[str, Any], step: Any, nanoseconds: Any) -> TrackerError:
     """Return the error for metrics that cannot be packed, which names what is wrong.
 
     Args:

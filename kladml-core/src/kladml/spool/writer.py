@@ -31,7 +31,7 @@ from kladml.spool.records import (
     head,
 )
 from kladml.spool.segments import MEMORY_SEGMENTS, Segment, SegmentPool
-from kladml.spool.values import check_text, no_number, whole_step
+from kladml.spool.values import check_text, packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -124,27 +124,8 @@ class SpoolWriter:
 
     def record_all(self, metrics: Mapping[str, float], step: int | None = None, nanoseconds: int | None = None) -> None:
         """Record several metrics of one step; arguments and errors are those of `record`."""
-        keys = tuple(metrics)
         at = time_ns() if nanoseconds is None else nanoseconds
-        with self._lock:
-            while True:
-                segment = self._current()
-                number = self._sets.get(keys[0]) if len(keys) == 1 else None
-                found = self._sets_of_many.get(keys) if number is None else (number, _pack_point)
-                if found is None:
-                    self._define(keys)
-                    continue
-                number, pack = found
-                try:
-                    body = pack(number, at, step or 0, *metrics.values())
-                except (struct.error, TypeError, ValueError, OverflowError) as error:
-                    step, is_whole = whole_step(step)
-                    if not is_whole:
-                        raise no_number(metrics, step, at) from error
-                    continue
-                if self._put(segment, body + CHECKSUM.pack(crc32(body, segment.seed))):
-                    return
-                self._next_segment(segment)
+        self._record_under(tuple(metrics), lambda number, pack: packed(pack, number, at, step, metrics))
 
     def record_points(self, points: Iterable[MetricPoint]) -> None:
         """Record metrics with times of their own, such as those of another run."""
@@ -163,24 +144,9 @@ class SpoolWriter:
         size = size_of(len(points))
         if len(points) < _FEW or size + CHECKSUM.size + HEADER.size > self._pool.size // 2:
             return False
-        with self._lock:
-            while True:
-                segment = self._current()
-                number = self._number_of(keys)
-                if number is None:
-                    self._define(keys)
-                    continue
-                body = front_of(head(COLUMNS, size), number, len(points)) + columns
-                if self._put(segment, body + CHECKSUM.pack(crc32(body, segment.seed))):
-                    return True
-                self._next_segment(segment)
-
-    def _number_of(self, keys: tuple[str, ...]) -> int | None:
-        """Return the number of a set of keys in the current segment, if it has one."""
-        if len(keys) == 1:
-            return self._sets.get(keys[0])
-        found = self._sets_of_many.get(keys)
-        return None if found is None else found[0]
+        front = head(COLUMNS, size)
+        self._record_under(keys, lambda number, _: front_of(front, number, len(points)) + columns)
+        return True
 
     def record_event(self, event: Event) -> None:
         """Record whatever is no metric."""
@@ -264,6 +230,21 @@ class SpoolWriter:
                 self._sets[keys[0]] = number
             else:
                 self._sets_of_many[keys] = (number, pack)
+
+    def _record_under(self, keys: tuple[str, ...], body_of: Callable[[int, Callable[..., bytes]], bytes]) -> None:
+        """Record what means keys by their number; `body_of` gets that, and what packs a time, a step and values."""
+        with self._lock:
+            while True:
+                segment = self._current()
+                number = self._sets.get(keys[0]) if len(keys) == 1 else None
+                found = self._sets_of_many.get(keys) if number is None else (number, _pack_point)
+                if found is None:
+                    self._define(keys)
+                    continue
+                body = body_of(*found)
+                if self._put(segment, body + CHECKSUM.pack(crc32(body, segment.seed))):
+                    return
+                self._next_segment(segment)
 
     def _append(self, encoded: Callable[[int], bytes]) -> Segment:
         """Record what is encoded with a segment's seed, and return the segment."""

@@ -1,4 +1,4 @@
-"""Bars that appear when something takes a while, and sizes."""
+"""Bars that appear when something takes a while."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from kladml_cli import bytes_progress
-from kladml_cli.bytes_progress import bar, size_text
+from kladml_cli import progress
+from kladml_cli.progress import bar
 
 
 class Terminal(io.StringIO):
@@ -18,7 +18,7 @@ class Terminal(io.StringIO):
 
 @pytest.mark.parametrize(("patience", "appears"), [(0, True), (60, False)])
 def test_a_bar_appears_on_a_terminal_once_something_takes_a_while(monkeypatch, patience, appears):
-    monkeypatch.setattr(bytes_progress, "_PATIENCE", patience)
+    monkeypatch.setattr(progress, "_PATIENCE", patience)
     monkeypatch.setattr(sys, "stderr", Terminal())
     with bar("adding", 100) as tell:
         tell(40)
@@ -28,15 +28,7 @@ def test_a_bar_appears_on_a_terminal_once_something_takes_a_while(monkeypatch, p
 
 
 def test_nothing_is_shown_where_there_is_no_terminal(capsys, monkeypatch):
-    monkeypatch.setattr(bytes_progress, "_PATIENCE", 0)
+    monkeypatch.setattr(progress, "_PATIENCE", 0)
     with bar("adding", 100) as tell:
         tell(100)
     assert capsys.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (2_500_000, "2.5 MB"), (7_000_000_000_000, "7.0 TB")],
-)
-def test_sizes(size, text):
-    assert size_text(size) == text

@@ -1,4 +1,4 @@
-"""Numbers of bytes: as people read them, and as a bar that grows."""
+"""How far something is that takes a while."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 
     from click._termui_impl import ProgressBar
 
-_KILO = 1000
 _PATIENCE = 0.4
 """Seconds before a bar appears."""
 
 
 @contextmanager
-def bar(label: str, total: int) -> Iterator[Callable[[int], object]]:
+def bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a bar on a terminal once something takes a while, and nothing elsewhere.
 
     Args:
@@ -46,13 +45,3 @@ def bar(label: str, total: int) -> Iterator[Callable[[int], object]]:
                 shown.update(done)
 
         yield tell
-
-
-def size_text(size: int) -> str:
-    """Return bytes as people read them, in powers of 1000 as disks are sold."""
-    number, unit = float(size), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if number < _KILO:
-            break
-        number, unit = number / _KILO, larger
-    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
