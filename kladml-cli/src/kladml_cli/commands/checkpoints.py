@@ -75,18 +75,20 @@ def list_checkpoints(*, target: str, workspace: Path | None, as_json: bool) -> N
     """
     from kladml.training.checkpointing.manifest import best_in
     from kladml_cli.checkpoint_folders import find_checkpoints
-    from kladml_cli.terminal import print_json, print_table
+    from kladml_cli.progress import bar
+    from kladml_cli.terminal import hint, print_json, print_table
 
     folder, found = find_checkpoints(target, workspace)
     best = best_in(found[0].parent) if found else None
-    described = [_described(path, is_best=path == best) for path in reversed(found)]
+    with bar("checking", sum(map(_bytes, found))) as progress:
+        described = [_described(path, progress, is_best=path == best) for path in reversed(found)]
     if as_json:
         print_json(described)
     elif described:
         header = ("CHECKPOINT", "STEP", "EPOCH", "SAVED", "SIZE", "PROCESSES", "STATE")
         print_table(header, [_row(entry) for entry in described], [{} if e["valid"] else _DAMAGED for e in described])
     else:
-        click.echo(f"no checkpoints in {folder}; training.checkpoint decides when some are saved", err=True)
+        hint(f"no checkpoints in {folder}; training.checkpoint decides when some are saved")
 
 
 @checkpoints.command(epilog=VERIFY_EPILOG)
@@ -98,13 +100,15 @@ def verify(*, target: str, workspace: Path | None, as_json: bool) -> None:
     """Compare every file of the checkpoints with the size and the SHA-256 that were noted when it was written."""
     from kladml.errors import CheckpointError
     from kladml_cli.checkpoint_folders import find_checkpoints
+    from kladml_cli.progress import bar
     from kladml_cli.terminal import print_json, print_table
 
     folder, found = find_checkpoints(target, workspace)
     if not found:
         problem = f"there are no checkpoints in {folder}"
         raise CheckpointError(problem, next_step="name the folder of a run's checkpoints")
-    files = {path: _checked(path) for path in found}
+    with bar("checking", sum(map(_bytes, found))) as progress:
+        files = {path: _checked(path, progress) for path in found}
     rows = [file for checked in files.values() for file in checked]
     if as_json:
         print_json(rows)
@@ -177,8 +181,10 @@ def _copy_weights(checkpoint: Path, out: Path) -> int:
 
     from kladml.training.checkpointing.format import MODEL
     from kladml.training.checkpointing.manifest import verify as verify_checkpoint
+    from kladml_cli.progress import bar
 
-    verify_checkpoint(checkpoint)
+    with bar("checking", _bytes(checkpoint)) as progress:
+        verify_checkpoint(checkpoint, progress)
     temporary = out.with_name(f".tmp-{secrets.token_hex(4)}-{out.name}")
     try:
         shutil.copyfile(checkpoint / MODEL, temporary)  # the file is what torch and transformers read already
@@ -188,7 +194,7 @@ def _copy_weights(checkpoint: Path, out: Path) -> int:
     return out.stat().st_size
 
 
-def _described(path: Path, *, is_best: bool) -> dict[str, Any]:
+def _described(path: Path, progress: Callable[[int], object], *, is_best: bool) -> dict[str, Any]:
     """Return what the list says of a checkpoint; what a damaged one does not tell is None."""
     import json
 
@@ -200,7 +206,7 @@ def _described(path: Path, *, is_best: bool) -> dict[str, Any]:
     manifest, state, problem = None, {}, None
     try:
         manifest = Manifest.read(path)
-        verify_checkpoint(path)
+        verify_checkpoint(path, progress)
         state = json.loads((path / STATE).read_bytes())
     except (CheckpointError, OSError, ValueError) as error:
         problem = error.problem if isinstance(error, CheckpointError) else str(error)
@@ -219,7 +225,7 @@ def _described(path: Path, *, is_best: bool) -> dict[str, Any]:
     }
 
 
-def _checked(path: Path) -> list[dict[str, Any]]:
+def _checked(path: Path, progress: Callable[[int], object]) -> list[dict[str, Any]]:
     """Return what is said of each file of a checkpoint."""
     from kladml.errors import CheckpointError
     from kladml.training.checkpointing.format import MANIFEST
@@ -227,7 +233,7 @@ def _checked(path: Path) -> list[dict[str, Any]]:
 
     found: list[tuple[str, int | None, str]]
     try:
-        found = [(file, entry.size, complaint) for file, entry, complaint in checked_files(path)]
+        found = [(file, entry.size, complaint) for file, entry, complaint in checked_files(path, progress)]
         found.append((MANIFEST, (path / MANIFEST).stat().st_size, ""))
     except (CheckpointError, OSError) as error:
         found = [(MANIFEST, None, error.problem if isinstance(error, CheckpointError) else str(error))]
@@ -235,6 +241,10 @@ def _checked(path: Path) -> list[dict[str, Any]]:
         {"checkpoint": path.name, "file": file, "size": size, "valid": not complaint, "problem": complaint or None}
         for file, size, complaint in found
     ]
+
+
+def _bytes(checkpoint: Path) -> int:
+    return sum(file.stat().st_size for file in checkpoint.iterdir() if file.is_file())
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:

@@ -88,7 +88,7 @@ def add(*, name: str, path: Path, target: str | None, link: bool, workspace: Pat
     from kladml.datasets import DatasetStore
     from kladml.workspace import Workspace
     from kladml_cli.progress import bar
-    from kladml_cli.terminal import print_json
+    from kladml_cli.terminal import hint, print_json
 
     store = DatasetStore(Workspace.find(workspace).state)
     manifest, is_new = store.add(name, path, target=target, link=link, progress=bar)
@@ -100,7 +100,7 @@ def add(*, name: str, path: Path, target: str | None, link: bool, workspace: Pat
         return
     click.echo(f"{manifest.reference}  {_in_short(manifest)}")
     click.echo(manifest.fingerprint)
-    click.echo(f"Next: kladml train ... --data {manifest.name}", err=True)
+    hint(f"Next: kladml train ... --data {manifest.name}")
 
 
 @data.command(name="list", epilog=LIST_EPILOG)
@@ -112,7 +112,7 @@ def list_datasets(*, name: str | None, workspace: Path | None, as_json: bool) ->
     """List the data sets, each with its latest version; or all versions of NAME, the newest first."""
     from kladml.datasets import DatasetReference, DatasetStore
     from kladml.workspace import Workspace
-    from kladml_cli.terminal import print_json, print_table, size
+    from kladml_cli.terminal import hint, print_json, print_table, size
 
     store = DatasetStore(Workspace.find(workspace).state)
     if name is None:
@@ -124,7 +124,7 @@ def list_datasets(*, name: str | None, workspace: Path | None, as_json: bool) ->
         print_json([_summary(manifest) for manifest in found])
         return
     if not found:
-        click.echo("no data sets yet; 'kladml data add NAME PATH' adds one", err=True)
+        hint("no data sets yet; 'kladml data add NAME PATH' adds one")
         return
     rows = [
         (

@@ -91,7 +91,7 @@ def verify(*, references: tuple[str, ...], workspace: Path | None, as_json: bool
     from kladml.errors import DataError
     from kladml.workspace import Workspace
     from kladml_cli.progress import bar
-    from kladml_cli.terminal import print_json, print_table, size
+    from kladml_cli.terminal import hint, print_json, print_table, size
 
     store = DatasetStore(Workspace.find(workspace).state)
     versions = list(_chosen(store, references))
@@ -110,7 +110,7 @@ def verify(*, references: tuple[str, ...], workspace: Path | None, as_json: bool
     if as_json:
         print_json(rows)
     elif not rows:
-        click.echo("no data sets yet; 'kladml data add NAME PATH' adds one", err=True)
+        hint("no data sets yet; 'kladml data add NAME PATH' adds one")
     else:
         cells = [
             (
@@ -150,7 +150,7 @@ def sync(*, names: tuple[str, ...], dry_run: bool, workspace: Path | None, as_js
     from kladml.errors import DataError
     from kladml.workspace import Workspace
     from kladml_cli.progress import bar
-    from kladml_cli.terminal import print_json, print_table
+    from kladml_cli.terminal import hint, print_json, print_table
 
     place = Workspace.find(workspace)
     folders = DatasetFolders(DatasetStore(place.state), place.data / "datasets")
@@ -163,7 +163,7 @@ def sync(*, names: tuple[str, ...], dry_run: bool, workspace: Path | None, as_js
     if as_json:
         print_json([asdict(row) for row in rows])
     elif not rows:
-        click.echo("no data sets, and nothing in data/datasets/", err=True)
+        hint("no data sets, and nothing in data/datasets/")
     else:
         styles = {"failed": _RED, "added": _GREEN, "written": _YELLOW}
         cells = [

@@ -209,7 +209,7 @@ def _list(context: click.Context, level: str, below: str | None, *, as_json: boo
     from kladml.errors import AddressError
     from kladml.interfaces import LEVELS, EntryAddress
     from kladml_cli.entry_output import as_dict, print_entries
-    from kladml_cli.terminal import print_json
+    from kladml_cli.terminal import hint, print_json
 
     above = None if below is None else EntryAddress.parse(below)
     if above is not None and LEVELS.index(above.level) >= LEVELS.index(level):
@@ -223,13 +223,13 @@ def _list(context: click.Context, level: str, below: str | None, *, as_json: boo
         print_entries(level, entries)
     else:
         of_what = f"no {_PLURALS[level]} in {above}" if above is not None else f"no {_PLURALS[level]} yet"
-        click.echo(f"{of_what}; 'kladml {level} create' makes one, and so does 'kladml train'", err=True)
+        hint(f"{of_what}; 'kladml {level} create' makes one, and so does 'kladml train'")
 
 
 def _show(context: click.Context, level: str, text: str, *, as_json: bool, **where: Any) -> None:
     from kladml.interfaces import LEVELS
     from kladml_cli.entry_output import as_dict, print_entries, print_entry
-    from kladml_cli.terminal import print_json
+    from kladml_cli.terminal import hint, print_json
 
     below = LEVELS[LEVELS.index(level) + 1] if level != LEVELS[-1] else None
     with _opened(context, **where) as (loaded, catalog):
@@ -244,7 +244,7 @@ def _show(context: click.Context, level: str, text: str, *, as_json: bool, **whe
         click.echo()
         print_entries(below, inside)
     elif entry.runs:
-        click.echo(f"'kladml runs list --experiment {_word(str(address))}' lists the runs", err=True)
+        hint(f"'kladml runs list --experiment {_word(str(address))}' lists the runs")
 
 
 def _describe(context: click.Context, level: str, address: str, text: str, **where: Any) -> None:

@@ -67,7 +67,7 @@ def list_runs(*, place: RunPlace, tree: bool, where: str | None, sort: str | Non
     from kladml.history.listing import Listing, parse_order
     from kladml.history.listing import list_runs as choose
     from kladml.history.parameters import RunTexts
-    from kladml_cli.terminal import print_json
+    from kladml_cli.terminal import hint, print_json
 
     condition = None if where is None else Condition(where)
     order = None if sort is None else parse_order(sort)
@@ -93,22 +93,22 @@ def list_runs(*, place: RunPlace, tree: bool, where: str | None, sort: str | Non
     (_print_tree if tree else _print_table)(listing, [one for one in dict.fromkeys(names) if one.section])
     if listing.left_out:
         which = "more" if sort else "older"
-        click.echo(
-            f"{listing.left_out} {which} {'is' if listing.left_out == 1 else 'are'} left out; see --limit", err=True
-        )
+        hint(f"{listing.left_out} {which} {'is' if listing.left_out == 1 else 'are'} left out; see --limit")
 
 
 def _say_none(found: list[CatalogRun], experiment: ExperimentAddress | None, condition: Condition | None) -> None:
+    from kladml_cli.terminal import hint
+
     if not found or condition is None:
         of_what = "no runs yet" if experiment is None else f"no runs of {experiment}"
-        click.echo(f"{of_what}; 'kladml train' makes one", err=True)
+        hint(f"{of_what}; 'kladml train' makes one")
         return
-    click.echo(f"none of {len(found)} runs meets the condition", err=True)
+    hint(f"none of {len(found)} runs meets the condition")
     known = {name for run in found for name in run.metrics}
     for name in sorted(condition.metrics - known):
         close = get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        click.echo(f"no run has a metric '{name}'{hint}", err=True)
+        nearest = f"; did you mean {close[0]}?" if close else ""
+        hint(f"no run has a metric '{name}'{nearest}")
 
 
 def _print_table(listing: Listing, names: list[Quantity]) -> None:

@@ -128,10 +128,10 @@ def _delivered(tracker: TrackerInterface, name: str, run: UndeliveredRun, *, red
 
 
 def _print(rows: list[_Row]) -> None:
-    from kladml_cli.terminal import print_table
+    from kladml_cli.terminal import hint, print_table
 
     if not rows:
-        click.echo("nothing waits to be delivered", err=True)
+        hint("nothing waits to be delivered")
         return
     header = ("TRACKER", "EXPERIMENT", "RUN", "EVENTS", "STATE")
     cells = [
