@@ -88,7 +88,7 @@ class Terminal:
 
         program = shutil.which(name)
         if program is None:
-            pytest.skip(f"{name} is not installed")
+            pytest.skip(f"{name} is not installed; apt-get install {name}")
         (folder / f"complete.{name}").write_text(script(name))
         environment = {**os.environ, "PATH": f"{command}{os.pathsep}{os.environ['PATH']}", "TERM": "xterm", "PS1": "$ "}
         environment |= {"HOME": str(command), "LC_ALL": "C.UTF-8"}

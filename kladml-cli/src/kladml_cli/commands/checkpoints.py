@@ -139,6 +139,7 @@ def export(
     """Write the weights of a checkpoint as one safetensors file, for torch and transformers."""
     from kladml.errors import CheckpointError
     from kladml_cli.checkpoint_folders import find_checkpoints
+    from kladml_cli.interruption import if_interrupted
 
     if best + latest + (step is not None) > 1:
         message = "--best, --latest and --step exclude one another"
@@ -149,7 +150,8 @@ def export(
         problem = f"{out} exists"
         raise CheckpointError(problem, next_step="add --force to replace it, or choose another name")
     try:
-        size = _copy_weights(chosen, out)
+        with if_interrupted(f"{out} was not written"):
+            size = _copy_weights(chosen, out)
     except OSError as error:
         problem = f"{out} cannot be written: {error.strerror or error}"
         raise CheckpointError(problem, next_step="name a file in a folder that exists and has room") from error

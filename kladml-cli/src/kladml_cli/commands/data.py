@@ -87,11 +87,13 @@ def add(*, name: str, path: Path, target: str | None, link: bool, workspace: Pat
     """
     from kladml.datasets import DatasetStore
     from kladml.workspace import Workspace
+    from kladml_cli.interruption import if_interrupted
     from kladml_cli.progress import bar
     from kladml_cli.terminal import hint, print_json
 
     store = DatasetStore(Workspace.find(workspace).state)
-    manifest, is_new = store.add(name, path, target=target, link=link, progress=bar)
+    with if_interrupted("nothing was added"):
+        manifest, is_new = store.add(name, path, target=target, link=link, progress=bar)
     if as_json:
         print_json({"new": is_new, **_summary(manifest)})
         return

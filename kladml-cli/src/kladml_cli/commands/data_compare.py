@@ -149,17 +149,19 @@ def sync(*, names: tuple[str, ...], dry_run: bool, workspace: Path | None, as_js
     from kladml.datasets.folders import DatasetFolders, Synced
     from kladml.errors import DataError
     from kladml.workspace import Workspace
+    from kladml_cli.interruption import if_interrupted
     from kladml_cli.progress import bar
     from kladml_cli.terminal import hint, print_json, print_table
 
     place = Workspace.find(workspace)
     folders = DatasetFolders(DatasetStore(place.state), place.data / "datasets")
     rows: list[Synced] = []
-    for name in names or folders.names():
-        try:
-            rows.append(folders.sync(name, only_look=dry_run, progress=bar))
-        except DataError as error:  # the others are brought in step nevertheless
-            rows.append(Synced(name, "failed", None, str(error)))
+    with if_interrupted("repeat it to bring the rest in step"):
+        for name in names or folders.names():
+            try:
+                rows.append(folders.sync(name, only_look=dry_run, progress=bar))
+            except DataError as error:  # the others are brought in step nevertheless
+                rows.append(Synced(name, "failed", None, str(error)))
     if as_json:
         print_json([asdict(row) for row in rows])
     elif not rows:

@@ -94,6 +94,7 @@ def _moved(
     from kladml.datasets.transfer import DatasetTransfer
     from kladml.workspace import Workspace
     from kladml_cli.configuration import Configuration
+    from kladml_cli.interruption import if_interrupted
     from kladml_cli.progress import bar
     from kladml_cli.terminal import print_json, size
 
@@ -104,10 +105,11 @@ def _moved(
     storage, bucket = loaded.open_storage()
     with storage:
         transfer = DatasetTransfer(store, storage, bucket)
-        if manifest is not None:
-            count = transfer.push(manifest, bar)
-        else:
-            manifest, count = transfer.pull(wanted, bar)
+        with if_interrupted("what was moved stays; repeat it to move the rest"):
+            if manifest is not None:
+                count = transfer.push(manifest, bar)
+            else:
+                manifest, count = transfer.pull(wanted, bar)
     if as_json:
         content = {"reference": str(manifest.reference), "fingerprint": manifest.fingerprint, "bucket": bucket}
         print_json({**content, "files": len(manifest.files), "transferred": count})

@@ -50,13 +50,18 @@ def copy(*, place: RunPlace, run: str, targets: str, as_json: bool) -> None:
 
     RUN is an address, such as @3, @-1 (the newest), @best, digits@3 or project/family/experiment@3.
     """
+    from kladml_cli.interruption import if_interrupted
     from kladml_cli.terminal import print_json
 
     chosen = _parse(targets)
     with place.open() as opened:
         page = opened.page(opened.find(run))
-        files = _copy_files(opened, page, chosen["storage"]) if "storage" in chosen else None
-        records = _copy_records(opened, page, chosen["tracker"]) if "tracker" in chosen else None
+        with if_interrupted("what was copied stays; repeat it to copy the rest"):
+            files = _copy_files(opened, page, chosen["storage"]) if "storage" in chosen else None
+        with if_interrupted(
+            f"a part of it may be on tracker {chosen.get('tracker')}, marked FAILED; repeat it to copy it whole"
+        ):
+            records = _copy_records(opened, page, chosen["tracker"]) if "tracker" in chosen else None
     if as_json:
         print_json({"run": page.address, **_as_dict(chosen, files, records)})
     else:

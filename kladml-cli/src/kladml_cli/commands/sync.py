@@ -83,14 +83,16 @@ def sync(
     from kladml.errors import TrackerError
     from kladml.workspace import Workspace
     from kladml_cli.configuration import Configuration
+    from kladml_cli.interruption import if_interrupted
     from kladml_cli.terminal import print_json
 
     place = Workspace.find(workspace)
     loaded = Configuration(place, source=config_source, profile=profile, overrides=entries_of(context))
     waiting = [path.name for path in sorted(place.state.glob("spool/*")) if any(path.glob("*/run.json"))]
     rows: list[_Row] = []
-    for name in names or waiting:
-        rows += _synced(loaded, name, only_list=only_list, redirect=redirect)
+    with if_interrupted("nothing is lost; repeat it to deliver the rest"):
+        for name in names or waiting:
+            rows += _synced(loaded, name, only_list=only_list, redirect=redirect)
     if as_json:
         print_json([asdict(row) for row in rows])
     else:
