@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from kladml.log import get_logger
+from kladml.log import bind_to_log, get_logger, log_of_run
 from kladml_cli.log_output import LOGGERS, log_to_stderr
 
 
@@ -34,6 +34,19 @@ def test_lines_on_a_pipe_are_plain_and_whole(capsys):
         get_logger("kladml.test").info("word " * 40, step=3)
         get_logger("kladml.test").error("it broke")
     assert capsys.readouterr().err == "word " * 40 + " step=3\nerror: it broke\n"
+
+
+def test_lines_for_people_do_not_repeat_the_run(capsys, monkeypatch):
+    with log_to_stderr(logging.INFO), log_of_run():
+        bind_to_log(run="a/b/c@1", rank=1)
+        get_logger("kladml.test").info("said", step=3)
+    assert capsys.readouterr().err == "said step=3\n"
+    monkeypatch.setenv("KLADML_LOG_FORMAT", "json")
+    with log_to_stderr(logging.INFO), log_of_run():
+        bind_to_log(run="a/b/c@1", rank=1)
+        get_logger("kladml.test").info("said", step=3)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["run"], line["rank"], line["step"]) == ("a/b/c@1", 1, 3)
 
 
 def test_lines_on_a_terminal_are_dim_and_wrapped(new_terminal):

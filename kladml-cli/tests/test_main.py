@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 
+import click
 import pytest
 
 import kladml as core
@@ -113,6 +117,21 @@ def test_every_command_takes_the_global_options(leaf):
     assert wanted <= {param.name for param in _command(leaf).params}
 
 
+GIVEN = {"out": ["o.safetensors"], "runs": ["@1", "@2"], "text": ["text"], "address": None, "kind": ["storage"]}
+NEEDS_NONE = {"init", "version", "completion", "ui", "config", "plugins"}
+
+
+@pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if leaf[0] not in NEEDS_NONE], ids=" ".join)
+def test_every_command_says_what_to_do_where_there_is_no_workspace(kladml, folder, leaf):
+    arguments = [p for p in _command(leaf).params if isinstance(p, click.Argument) and p.required]
+    address = {"project": ["p"], "family": ["p/f"], "experiment": ["e"]}.get(leaf[0])
+    given = [text for p in arguments for text in ((GIVEN | {"address": address}).get(p.name) or ["digits@1"])]
+    more = {("runs", "copy"): ["--to", "storage=local"], ("runs", "delete"): ["--yes"]}.get(leaf, [])
+    outcome = kladml(*leaf, *given, *more)
+    assert (outcome.status, outcome.output) == (3, "")
+    assert outcome.errors == f"Error: {folder} lies in no KladML workspace; run kladml init there first\n"
+
+
 def test_version_is_that_of_the_core(kladml):
     assert kladml("--version").output == f"kladml, version {core.__version__}\n"
 
@@ -210,6 +229,43 @@ def test_options_before_and_after_the_command_decide_what_is_logged(kladml, inst
     install("a-talker", {("commands", "talk"): "talker"}, {"talker": LOGGING})
     outcome = kladml(*before, "talk", *after)
     assert (outcome.status, outcome.output, outcome.errors.splitlines()) == (0, "", shown)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("runs", "list"), "no runs yet; 'kladml train' makes one\n"),
+        (("data", "list"), "no data sets yet; 'kladml data add NAME PATH' adds one\n"),
+        (("data", "sync"), "no data sets, and nothing in data/datasets/\n"),
+        (("data", "verify"), "no data sets yet; 'kladml data add NAME PATH' adds one\n"),
+        (("project", "list"), "no projects yet; 'kladml project create' makes one, and so does 'kladml train'\n"),
+        (("sync",), "nothing waits to be delivered\n"),
+    ],
+    ids=" ".join,
+)
+def test_quiet_leaves_results_and_errors(kladml, workspace, arguments, hint):
+    outcome, quiet = kladml(*arguments), kladml(*arguments, "--quiet")
+    assert (outcome.status, outcome.output, outcome.errors) == (0, "", hint)
+    assert (quiet.status, quiet.output, quiet.errors) == (0, "", "")
+    assert kladml("-q", *arguments) == quiet
+    assert kladml("-q", "runs", "show", "@1").errors.startswith("Error: there is no run '@1'")
+
+
+def test_quiet_leaves_the_result_of_adding(kladml, workspace):
+    (workspace / "digits.csv").write_text("x,y\n1,2\n")
+    loud, quiet = kladml("data", "add", "one", "digits.csv"), kladml("data", "add", "two", "digits.csv", "-q")
+    assert loud.errors == "Next: kladml train ... --data one\n"
+    assert (quiet.errors, quiet.output) == ("", loud.output.replace("one", "two"))
+
+
+def test_what_is_closed_from_the_beginning_is_no_error(run_kladml, workspace):
+    program = 'exec "$0" -m kladml_cli runs list >&- 2>&-'
+    done = subprocess.run(
+        ["sh", "-c", program, sys.executable],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )
+    assert done.returncode == 0
 
 
 def test_logging_is_as_it_was_afterwards(kladml, caplog):

@@ -57,8 +57,88 @@ def test_run_that_works_and_one_that_does_not(run_kladml, workspace):
 
 def test_log_lines_can_be_json(run_kladml, workspace):
     outcome = run_kladml(*TRAIN, "--tracker", "none", "--publisher", "none", KLADML_LOG_FORMAT="json")
-    (line,) = outcome.errors.splitlines()
-    assert json.loads(line)["message"].startswith("run default/default/default@1 with storage local (")
+    (line,) = map(json.loads, outcome.errors.splitlines())
+    assert line["message"].startswith("run default/default/default@1 with storage local (")
+    assert line["run"] == "default/default/default@1"
+
+
+DAMAGING = """\
+import time
+from pathlib import Path
+from model import MeanModel
+
+
+class Damaging(MeanModel):
+    def train(self, X_train, y_train=None):
+        Path(".kladml/mlflow.db").write_bytes(b"no database" * 1000)
+        self.run.log_metric("loss", 1.0)
+        time.sleep(2)
+        return {}
+"""
+
+
+def test_what_threads_log_says_of_which_run_it_is(run_kladml, workspace):
+    """The thread that writes into the tracker's database begins before the run has its address."""
+    (workspace / "damaging.py").write_text(DAMAGING)
+    model = ("--model", "damaging.py:Damaging", "--data", "model.py:data", "--publisher", "none")
+    outcome = run_kladml("train", *model, KLADML_LOG_FORMAT="json")
+    lines = [json.loads(line) for line in outcome.errors.splitlines() if line.startswith("{")]
+    assert "kladml.spool.background" in {line["logger"] for line in lines}
+    assert {line.get("run") for line in lines} == {"default/default/default@1"}
+
+
+RANKS = """\
+import json, logging
+from pathlib import Path
+import torch
+from torch import nn
+from kladml.log import get_logger
+
+
+class ToFile(logging.Handler):
+    def emit(self, record):
+        facts = [getattr(record, name, None) for name in ("run", "rank")]
+        with Path(f"said-{record.getMessage()}").open("w") as file:
+            json.dump(facts, file)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+    def training_step(self, batch, index):
+        logging.getLogger("kladml.test").addHandler(ToFile())
+        get_logger("kladml.test").warning(str(torch.distributed.get_rank()))
+        return self.layer(batch[0]).sum()
+
+
+def data():
+    return torch.ones(4, 2), torch.ones(4, 1)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="several processes are for Linux and macOS")
+def test_what_ranks_log_has_the_address_and_their_rank(run_kladml, workspace):
+    (workspace / "ranks.py").write_text(RANKS)
+    several = (
+        "--distributed",
+        "--num-processes",
+        "2",
+        "--set",
+        "training.max_epochs=1",
+        "--set",
+        "training.device=cpu",
+    )
+    outcome = run_kladml(
+        *("train", "--model", "ranks.py:Net", "--data", "ranks.py:data", "--tracker", "none"), *several
+    )
+    assert outcome.status == 0, outcome.errors
+    assert [json.loads((workspace / f"said-{rank}").read_text()) for rank in (0, 1)] == [
+        ["default/default/default@1", 0],
+        ["default/default/default@1", 1],
+    ]
+    assert "run=" not in outcome.errors
 
 
 def test_script_is_installed_and_ends_as_the_module_does(folder):
@@ -68,15 +148,6 @@ def test_script_is_installed_and_ends_as_the_module_does(folder):
     done = subprocess.run([script, "train"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == f"Error: {folder} lies in no KladML workspace; run kladml init there first\n"
-
-
-@pytest.mark.parametrize(
-    ("typed", "completions"), [("kladml pl", "plain,plugins\n"), ("kladml plugins sh", "plain,show\n")]
-)
-def test_shell_completion_knows_the_commands(run_kladml, typed, completions):
-    words = typed.split()
-    outcome = run_kladml(_KLADML_COMPLETE="bash_complete", COMP_WORDS=typed, COMP_CWORD=str(len(words) - 1))
-    assert (outcome.status, outcome.output) == (0, completions)
 
 
 # A terminal

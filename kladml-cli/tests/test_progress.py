@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import sys
 
+import click
 import pytest
 
 from kladml_cli import progress
+from kladml_cli.options import global_options
 from kladml_cli.progress import bar
 
 
@@ -32,3 +34,19 @@ def test_nothing_is_shown_where_there_is_no_terminal(capsys, monkeypatch):
     with bar("adding", 100) as tell:
         tell(100)
     assert capsys.readouterr() == ("", "")
+
+
+def test_nothing_is_shown_where_quiet_is_asked_for(monkeypatch):
+    monkeypatch.setattr(progress, "_PATIENCE", 0)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+
+    @click.command()
+    @global_options()
+    def command():
+        with bar("adding", 100) as tell:
+            tell(100)
+
+    command.main(["--quiet"], standalone_mode=False)
+    assert sys.stderr.getvalue() == ""
+    command.main([], standalone_mode=False)
+    assert "adding" in sys.stderr.getvalue()

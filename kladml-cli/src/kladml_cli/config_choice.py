@@ -6,44 +6,24 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kladml_cli.completion.attach import completes
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from click.shell_completion import CompletionItem
 
     from kladml.workspace import Workspace
 
 Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
 
 
-class ConfigChoice(click.types.StringParamType):
-    """A file or a name, as text; the shell completes names and files."""
-
-    name = "config"
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return the names that begin like this, and let the shell add files."""
-        from click.shell_completion import CompletionItem
-
-        from kladml.errors import KladMLError
-        from kladml.workspace import Workspace, config_names
-
-        del param
-        try:
-            workspace = Workspace.around(ctx.params.get("workspace"))
-            names = config_names(workspace) if workspace is not None else []
-        except (KladMLError, OSError):
-            names = []
-        found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
-        return [*found, CompletionItem(incomplete, type="file")]
-
-
 def config_argument(
     name: str = "config", *, metavar: str = "CONFIG", required: bool = True
 ) -> Callable[[Decorated], Decorated]:
     """Add an argument that is a file or a name; the command gets its text."""
-    return click.argument(name, metavar=metavar if required else f"[{metavar}]", required=required, type=ConfigChoice())
+    return click.argument(
+        name, metavar=metavar if required else f"[{metavar}]", required=required, shell_complete=completes("configs")
+    )
 
 
 def file_of(config: str | None, start: Path | None) -> Path | None:

@@ -71,7 +71,7 @@ def ending_of(error: BaseException, *, with_traceback: bool) -> Ending:
     if isinstance(error, click.ClickException):
         return Ending(error.exit_code, "Error", error.format_message(), lines)
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        return Ending(INTERRUPTED, "Interrupted", traceback=lines)
+        return Ending(INTERRUPTED, "Interrupted", str(error), lines)
     message = f"KladML failed unexpectedly: {_one_line(error)}; repeat it with --traceback and report it"
     return Ending(1, "Error", message, lines)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kladml_cli.terminal import print_table, width
+from kladml_cli.terminal import hint, print_table, width
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -92,10 +92,9 @@ def print_removal(verb: str, removal: Removal, workspace: Workspace) -> None:
     if removal.runs:
         folder = workspace.state / "runs" / str(removal.address)
         where = f", {folder.relative_to(workspace.root)}" if folder.is_dir() else ""
-        click.echo(
+        hint(
             f"Only the catalog forgets them. What stays: folders of runs{where};\n"
-            "stored files; and what trackers recorded.",
-            err=True,
+            "stored files; and what trackers recorded."
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -32,6 +33,7 @@ def exit_status(command: click.Command, arguments: Sequence[str] | None, invocat
         invocation: What the command's global options are noted in.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    _open_what_is_closed()
     try:
         with command.make_context("kladml", [*arguments], obj=invocation) as context:
             context.meta[_ARGUMENTS] = tuple(arguments)
@@ -79,6 +81,13 @@ def _write(text: str) -> None:
         click.echo(text, err=True, nl=False)
     except BrokenPipeError:  # nobody reads it, and the exit status says it too
         _discard(sys.stderr)
+
+
+def _open_what_is_closed() -> None:
+    """Let what is printed go nowhere if the command was started without standard output or standard error."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for good
 
 
 def _discard(stream: TextIO) -> None:

@@ -11,6 +11,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from click.shell_completion import CompletionItem
+
 
 class CommandGroup(click.Group):
     """A group that shows its help when called alone, and names the nearest command after a typo."""
@@ -99,6 +101,15 @@ class LazyGroup(CommandGroup):
         from kladml_cli.plugin_commands import find_plugin_command
 
         return find_plugin_command(cmd_name)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Return the commands that complete a word, without importing one, or the options of the group."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        helps = dict.fromkeys(self.known_names(ctx)) | {name: one.help for name, one in self.table.items()}
+        return [CompletionItem(name, help=text) for name, text in helps.items() if name.startswith(incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table, which needs no command to be imported."""

@@ -33,6 +33,8 @@ LOGGERS = (
 """The packages of KladML's own distributions; other loggers are left to whoever they belong to."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+_SHORT = frozenset({"run", "rank"})
+"""What a line for people does not repeat: the run's first line names it, and the others are of the same one."""
 
 
 @contextmanager
@@ -80,7 +82,7 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, wrapped to a terminal's width."""
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        facts = "".join(f" {name}={value}" for name, value in _facts(record).items())
+        facts = "".join(f" {name}={value}" for name, value in _facts(record).items() if name not in _SHORT)
         text = f"{prefix}{record.getMessage()}{facts}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)

@@ -44,6 +44,9 @@ COMMANDS = {
         "kladml_cli.commands.config:config", "List, show, check, compare and write run configurations."
     ),
     "plugins": LazyCommand("kladml_cli.commands.plugins:plugins", "See which plugins are installed; check them."),
+    "completion": LazyCommand(
+        "kladml_cli.commands.completion:completion", "Print what lets a shell complete commands, options and names."
+    ),
     "version": LazyCommand("kladml_cli.commands.version:version", "Show the installed versions of KladML."),
 }
 
@@ -78,5 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows `kladml`; the process's own arguments by default.
     """
     if "_KLADML_COMPLETE" in os.environ:
-        kladml(prog_name="kladml")  # answers the shell and ends the process
+        from kladml_cli.completion.answering import answer
+
+        answer(kladml, Invocation())
+        return 0
     return exit_status(kladml, arguments, Invocation())

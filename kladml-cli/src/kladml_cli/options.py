@@ -58,7 +58,7 @@ def global_options(*, hidden: bool = True) -> Callable[[Decorated], Decorated]:
             expose_value=False,
             hidden=hidden,
             callback=_set_quiet,
-            help="Log warnings only.",
+            help="Print results, warnings and errors only.",
         ),
     )
 

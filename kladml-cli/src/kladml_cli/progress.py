@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kladml_cli.terminal import is_quiet
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -20,13 +22,13 @@ _PATIENCE = 0.4
 
 @contextmanager
 def bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal once something takes a while, and nothing elsewhere.
+    """Show a bar on a terminal once something takes a while, and nothing elsewhere or where `--quiet` was given.
 
     Args:
         label: What is done.
         total: How much there is to do; the function that is given is told how much of it was done.
     """
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or is_quiet():
         yield lambda _: None
         return
     begun, done = monotonic(), 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.settings_options import configuration_options, entries_of, setting_option, workspace_option
 
 if TYPE_CHECKING:
@@ -258,7 +259,12 @@ def run_place_options(command: Decorated) -> Decorated:
     """Add the options that say where runs are, and which is the best; the command gets a `RunPlace` as `place`."""
     for option in (
         click.option("--mode", type=click.Choice(["min", "max"]), help="Whether less or more of --metric is better."),
-        click.option("--metric", metavar="NAME", help="What decides which run is @best; the monitored one by default."),
+        click.option(
+            "--metric",
+            metavar="NAME",
+            help="What decides which run is @best; the monitored one by default.",
+            shell_complete=completes("metrics"),
+        ),
     ):
         command = option(command)
     return workspace_of_runs_options(command)
@@ -278,9 +284,18 @@ def workspace_of_runs_options(command: Decorated) -> Decorated:
     for option in (
         workspace_option,
         configuration_options,
-        setting_option("--catalog", key="catalog.use", metavar="NAME", help="The catalog that numbers the runs."),
+        setting_option(
+            "--catalog",
+            key="catalog.use",
+            metavar="NAME",
+            help="The catalog that numbers the runs.",
+            completing="plugins catalog",
+        ),
         click.option(
-            "--experiment", metavar="ADDRESS", help="Experiment of @n; the configured or only one by default."
+            "--experiment",
+            metavar="ADDRESS",
+            help="Experiment of @n; the configured or only one by default.",
+            shell_complete=completes("experiments"),
         ),
     ):
         decorated = option(decorated)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kladml_cli.completion.attach import completes
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,6 +32,7 @@ def setting_option(
     metavar: str,
     help: str,  # noqa: A002 - click's name for it
     multiple: bool = False,
+    completing: str | None = None,
 ) -> Callable[[Decorated], Decorated]:
     """Add an option that sets one configuration key.
 
@@ -39,6 +42,7 @@ def setting_option(
         metavar: What the help calls the value.
         help: What the help says.
         multiple: Whether the option may be repeated, for a key that holds a list.
+        completing: What the value is, as `completes` knows it, or None for free text.
     """
 
     def note(context: click.Context, _: click.Parameter, value: Any) -> None:
@@ -47,7 +51,15 @@ def setting_option(
         if value not in (None, ()):
             entries_of(context).append(ConfigEntry(key, list(value) if multiple else value, flag))
 
-    return click.option(flag, metavar=metavar, multiple=multiple, expose_value=False, callback=note, help=help)
+    return click.option(
+        flag,
+        metavar=metavar,
+        multiple=multiple,
+        expose_value=False,
+        callback=note,
+        help=help,
+        shell_complete=None if completing is None else completes(completing),
+    )
 
 
 def configuration_options(command: Decorated) -> Decorated:
@@ -56,14 +68,21 @@ def configuration_options(command: Decorated) -> Decorated:
         "--config-source",
         metavar="NAME",
         help="Where configuration comes from; yaml reads kladml.yaml.",
+        shell_complete=completes("plugins config"),
     )(command)
-    command = click.option("--profile", metavar="NAME", help="Apply this profile of the configuration.")(command)
+    command = click.option(
+        "--profile",
+        metavar="NAME",
+        help="Apply this profile of the configuration.",
+        shell_complete=completes("profiles"),
+    )(command)
     return click.option(
         "--set",
         metavar="KEY=VALUE",
         multiple=True,
         expose_value=False,
         callback=_note_overrides,
+        shell_complete=completes("settings"),
         help="Set any key, such as training.max_epochs=5; may be repeated.",
     )(command)
 
@@ -76,8 +95,10 @@ def backend_options(command: Decorated) -> Decorated:
         ("--tracker", True, "Where parameters and metrics go; may be repeated"),
         ("--storage", False, "Where a run's files go"),
     ):
-        key = f"{flag.removeprefix('--')}.use"
-        command = setting_option(flag, key=key, metavar="NAME", multiple=several, help=f"{text}.")(command)
+        kind = flag.removeprefix("--")
+        command = setting_option(
+            flag, key=f"{kind}.use", metavar="NAME", multiple=several, help=f"{text}.", completing=f"plugins {kind}"
+        )(command)
     return command
 
 
@@ -88,6 +109,7 @@ def workspace_option(command: Decorated) -> Decorated:
         metavar="DIR",
         type=click.Path(path_type=Path),
         help="Work in this workspace; the one around the current folder by default.",
+        shell_complete=completes("folders"),
     )(command)
 
 

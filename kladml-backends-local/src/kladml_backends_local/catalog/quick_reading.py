@@ -46,10 +46,12 @@ class QuickReader:
 
     Args:
         file: The file.
+        patience: Seconds to wait for others that write.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, patience: float = _BUSY_SECONDS) -> None:
         self._file = file
+        self._patience = patience
 
     def runs(self, experiment: ExperimentAddress | None = None, label: str | None = None) -> list[CatalogRun] | None:
         """Return the runs of all experiments, of one, or one of its runs, in the order in which they started."""
@@ -78,7 +80,7 @@ class QuickReader:
     def _read(self, query: str, values: Iterable[str | int]) -> list[Any] | None:
         try:
             uri = f"{self._file.absolute().as_uri()}?mode=ro"
-            with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as connection:
+            with closing(sqlite3.connect(uri, uri=True, timeout=self._patience)) as connection:
                 versions = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall()  # noqa: S608
                 return connection.execute(query, tuple(values)).fetchall() if versions == [(HEAD,)] else None
         except (sqlite3.Error, ValueError, OSError):

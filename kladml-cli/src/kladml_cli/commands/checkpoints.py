@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import json_option, workspace_option
@@ -50,7 +51,7 @@ _DAMAGED = {"fg": "red"}
 
 
 def _target_argument(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.argument("target", metavar="RUN|FOLDER")(command)
+    return click.argument("target", metavar="RUN|FOLDER", shell_complete=completes("checkpoints"))(command)
 
 
 @click.group(cls=CommandGroup)
@@ -74,18 +75,20 @@ def list_checkpoints(*, target: str, workspace: Path | None, as_json: bool) -> N
     """
     from kladml.training.checkpointing.manifest import best_in
     from kladml_cli.checkpoint_folders import find_checkpoints
-    from kladml_cli.terminal import print_json, print_table
+    from kladml_cli.progress import bar
+    from kladml_cli.terminal import hint, print_json, print_table
 
     folder, found = find_checkpoints(target, workspace)
     best = best_in(found[0].parent) if found else None
-    described = [_described(path, is_best=path == best) for path in reversed(found)]
+    with bar("checking", sum(map(_bytes, found))) as progress:
+        described = [_described(path, progress, is_best=path == best) for path in reversed(found)]
     if as_json:
         print_json(described)
     elif described:
         header = ("CHECKPOINT", "STEP", "EPOCH", "SAVED", "SIZE", "PROCESSES", "STATE")
         print_table(header, [_row(entry) for entry in described], [{} if e["valid"] else _DAMAGED for e in described])
     else:
-        click.echo(f"no checkpoints in {folder}; training.checkpoint decides when some are saved", err=True)
+        hint(f"no checkpoints in {folder}; training.checkpoint decides when some are saved")
 
 
 @checkpoints.command(epilog=VERIFY_EPILOG)
@@ -97,13 +100,15 @@ def verify(*, target: str, workspace: Path | None, as_json: bool) -> None:
     """Compare every file of the checkpoints with the size and the SHA-256 that were noted when it was written."""
     from kladml.errors import CheckpointError
     from kladml_cli.checkpoint_folders import find_checkpoints
+    from kladml_cli.progress import bar
     from kladml_cli.terminal import print_json, print_table
 
     folder, found = find_checkpoints(target, workspace)
     if not found:
         problem = f"there are no checkpoints in {folder}"
         raise CheckpointError(problem, next_step="name the folder of a run's checkpoints")
-    files = {path: _checked(path) for path in found}
+    with bar("checking", sum(map(_bytes, found))) as progress:
+        files = {path: _checked(path, progress) for path in found}
     rows = [file for checked in files.values() for file in checked]
     if as_json:
         print_json(rows)
@@ -134,6 +139,7 @@ def export(
     """Write the weights of a checkpoint as one safetensors file, for torch and transformers."""
     from kladml.errors import CheckpointError
     from kladml_cli.checkpoint_folders import find_checkpoints
+    from kladml_cli.interruption import if_interrupted
 
     if best + latest + (step is not None) > 1:
         message = "--best, --latest and --step exclude one another"
@@ -144,7 +150,8 @@ def export(
         problem = f"{out} exists"
         raise CheckpointError(problem, next_step="add --force to replace it, or choose another name")
     try:
-        size = _copy_weights(chosen, out)
+        with if_interrupted(f"{out} was not written"):
+            size = _copy_weights(chosen, out)
     except OSError as error:
         problem = f"{out} cannot be written: {error.strerror or error}"
         raise CheckpointError(problem, next_step="name a file in a folder that exists and has room") from error
@@ -176,8 +183,10 @@ def _copy_weights(checkpoint: Path, out: Path) -> int:
 
     from kladml.training.checkpointing.format import MODEL
     from kladml.training.checkpointing.manifest import verify as verify_checkpoint
+    from kladml_cli.progress import bar
 
-    verify_checkpoint(checkpoint)
+    with bar("checking", _bytes(checkpoint)) as progress:
+        verify_checkpoint(checkpoint, progress)
     temporary = out.with_name(f".tmp-{secrets.token_hex(4)}-{out.name}")
     try:
         shutil.copyfile(checkpoint / MODEL, temporary)  # the file is what torch and transformers read already
@@ -187,7 +196,7 @@ def _copy_weights(checkpoint: Path, out: Path) -> int:
     return out.stat().st_size
 
 
-def _described(path: Path, *, is_best: bool) -> dict[str, Any]:
+def _described(path: Path, progress: Callable[[int], object], *, is_best: bool) -> dict[str, Any]:
     """Return what the list says of a checkpoint; what a damaged one does not tell is None."""
     import json
 
@@ -199,7 +208,7 @@ def _described(path: Path, *, is_best: bool) -> dict[str, Any]:
     manifest, state, problem = None, {}, None
     try:
         manifest = Manifest.read(path)
-        verify_checkpoint(path)
+        verify_checkpoint(path, progress)
         state = json.loads((path / STATE).read_bytes())
     except (CheckpointError, OSError, ValueError) as error:
         problem = error.problem if isinstance(error, CheckpointError) else str(error)
@@ -218,7 +227,7 @@ def _described(path: Path, *, is_best: bool) -> dict[str, Any]:
     }
 
 
-def _checked(path: Path) -> list[dict[str, Any]]:
+def _checked(path: Path, progress: Callable[[int], object]) -> list[dict[str, Any]]:
     """Return what is said of each file of a checkpoint."""
     from kladml.errors import CheckpointError
     from kladml.training.checkpointing.format import MANIFEST
@@ -226,7 +235,7 @@ def _checked(path: Path) -> list[dict[str, Any]]:
 
     found: list[tuple[str, int | None, str]]
     try:
-        found = [(file, entry.size, complaint) for file, entry, complaint in checked_files(path)]
+        found = [(file, entry.size, complaint) for file, entry, complaint in checked_files(path, progress)]
         found.append((MANIFEST, (path / MANIFEST).stat().st_size, ""))
     except (CheckpointError, OSError) as error:
         found = [(MANIFEST, None, error.problem if isinstance(error, CheckpointError) else str(error))]
@@ -234,6 +243,10 @@ def _checked(path: Path) -> list[dict[str, Any]]:
         {"checkpoint": path.name, "file": file, "size": size, "valid": not complaint, "problem": complaint or None}
         for file, size, complaint in found
     ]
+
+
+def _bytes(checkpoint: Path) -> int:
+    return sum(file.stat().st_size for file in checkpoint.iterdir() if file.is_file())
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:

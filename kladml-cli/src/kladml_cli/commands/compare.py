@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.run_place import run_place_options
 from kladml_cli.settings_options import json_option
@@ -38,9 +39,16 @@ _MOST_PACKAGES = 12
 
 
 @click.command(epilog=EPILOG)
-@click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True)
+@click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, shell_complete=completes("runs"))
 @click.option("--fail-if", "fail_if", metavar="CONDITION", multiple=True, help="End with exit status 9 if this is so.")
-@click.option("--plot", "plots", metavar="METRIC", multiple=True, help="Plot this metric; may be repeated.")
+@click.option(
+    "--plot",
+    "plots",
+    metavar="METRIC",
+    multiple=True,
+    help="Plot this metric; may be repeated.",
+    shell_complete=completes("metrics"),
+)
 @click.option("--all", "with_all", is_flag=True, help="Show all packages that differ.")
 @json_option
 @run_place_options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kladml_cli.config_choice import ConfigChoice
+from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.run_place import run_place_options
 from kladml_cli.settings_options import json_option
@@ -40,8 +40,8 @@ _LABELS = 2
 
 
 @click.command(epilog=EPILOG)
-@click.argument("one", metavar="A", type=ConfigChoice())
-@click.argument("other", metavar="B", type=ConfigChoice())
+@click.argument("one", metavar="A", shell_complete=completes("configs or runs"))
+@click.argument("other", metavar="B", shell_complete=completes("configs or runs"))
 @click.option("--exit-code", "exit_code", is_flag=True, help="End with exit status 9 if they differ.")
 @json_option
 @run_place_options

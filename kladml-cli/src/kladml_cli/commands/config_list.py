@@ -44,7 +44,7 @@ def list_configs(*, workspace: Path | None, as_json: bool) -> None:
     """
     from kladml.workspace import Workspace
     from kladml_cli.run_configs import run_configs
-    from kladml_cli.terminal import print_json
+    from kladml_cli.terminal import hint, print_json
 
     place = Workspace.find(workspace)
     found = _with_runs(run_configs(place), place)
@@ -53,7 +53,7 @@ def list_configs(*, workspace: Path | None, as_json: bool) -> None:
     elif found:
         _print(found)
     else:
-        click.echo("no configurations yet; 'kladml config new --data NAME' writes one for a data set", err=True)
+        hint("no configurations yet; 'kladml config new --data NAME' writes one for a data set")
 
 
 def _with_runs(configs: list[RunConfigFile], workspace: Workspace) -> list[RunConfigFile]:

@@ -131,11 +131,11 @@ def _say_next(name: str, warnings: tuple[str, ...]) -> None:
     import shlex
     import sys
 
-    from kladml_cli.terminal import styled
+    from kladml_cli.terminal import hint, styled
 
     for warning in warnings:
         click.echo(f"{styled('warning:', sys.stderr, fg='yellow')} {warning}", err=True)
     step = f"correct that, then kladml train {shlex.quote(name)}"
     if not warnings:
         step = f"kladml train {shlex.quote(name)}"
-    click.echo(f"Next: {step}", err=True)
+    hint(f"Next: {step}")

@@ -11,6 +11,7 @@ from kladml_cli.commands.data_compare import diff, verify
 from kladml_cli.commands.data_show import list_datasets, show
 from kladml_cli.commands.data_sync import sync
 from kladml_cli.commands.data_transfer import pull, push
+from kladml_cli.completion.attach import completes
 from kladml_cli.data_place import data_place_options
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
@@ -57,7 +58,7 @@ def data() -> None:
 
 
 @data.command(epilog=ADD_EPILOG)
-@click.argument("name")
+@click.argument("name", shell_complete=completes("data sets"))
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--target", metavar="COLUMN", help="Column or array with the targets; as before, or y, target, label.")
 @click.option("--link", is_flag=True, help="Hard-link the files instead of copying them; they are read-only then.")
@@ -74,11 +75,13 @@ def add(*, name: str, path: Path, target: str | None, link: bool, place: DataPla
     """
     from kladml.datasets.catalog_versions import entry_of
     from kladml_cli.data_output import in_short, summary_of_manifest
+    from kladml_cli.interruption import if_interrupted
     from kladml_cli.progress import bar
-    from kladml_cli.terminal import print_json
+    from kladml_cli.terminal import hint, print_json
 
-    with place.open() as opened:
+    with place.open() as opened, if_interrupted("nothing was added"):
         manifest, is_new = opened.store.add(name, path, target=target, link=link, progress=bar)
+        before = opened.store.versions(name)[:-1]
     if as_json:
         print_json({"new": is_new, **summary_of_manifest(manifest)})
         return
@@ -87,13 +90,12 @@ def add(*, name: str, path: Path, target: str | None, link: bool, place: DataPla
         return
     click.echo(f"{manifest.reference}  {in_short(entry_of(manifest))}")
     click.echo(manifest.fingerprint)
-    before = store.versions(name)[:-1]
     step = f"data diff {before[-1].reference} {manifest.reference}" if before else f"config new --data {manifest.name}"
-    click.echo(f"Next: kladml {step}", err=True)
+    hint(f"Next: kladml {step}")
 
 
 @data.command(epilog=REMOVE_EPILOG)
-@click.argument("reference", metavar="NAME[@N]")
+@click.argument("reference", metavar="NAME[@N]", shell_complete=completes("versions"))
 @click.option("--all", "everything", is_flag=True, help="Remove all versions of NAME.")
 @click.option("--force", is_flag=True, help="Also what runs were trained on, which then cannot go on or be repeated.")
 @click.option("--forget", is_flag=True, help="Let the catalog forget it also where others may have it.")
@@ -104,7 +106,7 @@ def remove(*, reference: str, everything: bool, force: bool, forget: bool, place
     from kladml.datasets import DatasetReference
     from kladml.errors import DataError
     from kladml_cli.data_output import runs_on
-    from kladml_cli.terminal import size
+    from kladml_cli.terminal import hint, size
 
     with place.open() as opened:
         store, wanted = opened.store, DatasetReference.parse(reference)
@@ -128,7 +130,7 @@ def remove(*, reference: str, everything: bool, force: bool, forget: bool, place
                 click.echo(f"removed {manifest.reference}  {size(manifest.size)}")
             for entry in _in_catalog(store, wanted):
                 if entry.number in numbers:
-                    click.echo(f"the catalog still knows {entry.reference}, which is in {entry.storage}", err=True)
+                    hint(f"the catalog still knows {entry.reference}, which is in {entry.storage}")
         for entry in elsewhere if forget else ():
             store.shared.forget_entry(entry)
             click.echo(f"the catalog forgot {entry.reference}")

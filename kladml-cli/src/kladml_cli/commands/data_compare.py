@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import json_option, workspace_option
 
@@ -40,8 +41,8 @@ _MOST_FILES = 10
 
 
 @click.command(epilog=DIFF_EPILOG)
-@click.argument("before", metavar="BEFORE")
-@click.argument("after", metavar="[AFTER]", required=False)
+@click.argument("before", metavar="BEFORE", shell_complete=completes("versions"))
+@click.argument("after", metavar="[AFTER]", required=False, shell_complete=completes("versions"))
 @click.option("--rows", metavar="N", type=click.IntRange(min=0), default=5, show_default=True, help="Show N rows.")
 @workspace_option
 @json_option
@@ -71,7 +72,7 @@ def diff(*, before: str, after: str | None, rows: int, workspace: Path | None, a
 
 
 @click.command(epilog=VERIFY_EPILOG)
-@click.argument("references", metavar="[NAME[@N]]...", nargs=-1)
+@click.argument("references", metavar="[NAME[@N]]...", nargs=-1, shell_complete=completes("versions"))
 @workspace_option
 @json_option
 @global_options()
@@ -81,7 +82,7 @@ def verify(*, references: tuple[str, ...], workspace: Path | None, as_json: bool
     from kladml.errors import DataError
     from kladml.workspace import Workspace
     from kladml_cli.progress import bar
-    from kladml_cli.terminal import print_json, print_table, size
+    from kladml_cli.terminal import hint, print_json, print_table, size
 
     store = DatasetStore(Workspace.find(workspace).state)
     versions = list(_chosen(store, references))
@@ -100,7 +101,7 @@ def verify(*, references: tuple[str, ...], workspace: Path | None, as_json: bool
     if as_json:
         print_json(rows)
     elif not rows:
-        click.echo("no data sets yet; 'kladml data add NAME PATH' adds one", err=True)
+        hint("no data sets yet; 'kladml data add NAME PATH' adds one")
     else:
         cells = [
             (

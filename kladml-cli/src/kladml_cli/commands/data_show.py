@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.data_place import data_place_options
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import json_option
@@ -42,7 +43,7 @@ _SHOWN_RUNS = 10
 
 
 @click.command(name="list", epilog=LIST_EPILOG)
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completes("data sets"))
 @data_place_options
 @json_option
 @global_options()
@@ -54,7 +55,7 @@ def list_datasets(*, name: str | None, place: DataPlace, as_json: bool) -> None:
     """
     from kladml.datasets import DatasetReference
     from kladml_cli.data_output import moment, summary
-    from kladml_cli.terminal import print_json, print_table, size
+    from kladml_cli.terminal import hint, print_json, print_table, size
 
     wanted = None if name is None else DatasetReference.parse(name).name
     with place.open() as opened:
@@ -66,7 +67,7 @@ def list_datasets(*, name: str | None, place: DataPlace, as_json: bool) -> None:
         print_json([summary(version) for version in found])
         return
     if not found:
-        click.echo("no data sets yet; 'kladml data add NAME PATH' adds one", err=True)
+        hint("no data sets yet; 'kladml data add NAME PATH' adds one")
         return
     rows = [
         (
@@ -85,11 +86,11 @@ def list_datasets(*, name: str | None, place: DataPlace, as_json: bool) -> None:
     unknown = [version for version in found if version.entry is None]
     if unknown and asked:
         what = unknown[0].summary.reference if len(unknown) == 1 else f"{len(unknown)} of these"
-        click.echo(f"the catalog does not know {what}; 'kladml data sync' tells it", err=True)
+        hint(f"the catalog does not know {what}; 'kladml data sync' tells it")
 
 
 @click.command(epilog=SHOW_EPILOG)
-@click.argument("reference", metavar="NAME[@N]")
+@click.argument("reference", metavar="NAME[@N]", shell_complete=completes("versions"))
 @click.option("--files", "with_files", is_flag=True, help="Also list the files.")
 @click.option("--all", "everything", is_flag=True, help="List all columns, labels and runs.")
 @data_place_options
@@ -102,7 +103,7 @@ def show(*, reference: str, with_files: bool, everything: bool, place: DataPlace
     """
     from kladml.datasets import DatasetReference
     from kladml_cli.data_output import in_short, moment, print_files, print_schema, runs_on, summary, where
-    from kladml_cli.terminal import print_json
+    from kladml_cli.terminal import hint, print_json
 
     wanted = DatasetReference.parse(reference)
     with place.open() as opened:
@@ -122,7 +123,7 @@ def show(*, reference: str, with_files: bool, everything: bool, place: DataPlace
     if len(runs) > _SHOWN_RUNS and not everything:
         click.echo(f"{'':<13}... and {len(runs) - _SHOWN_RUNS} more runs; see --all")
     if manifest is None:
-        click.echo(f"Next: {version.next_step}", err=True)
+        hint(f"Next: {version.next_step}")
         return
     print_schema(manifest.schema, None if everything else _SHOWN)
     if with_files:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.data_place import data_place_options
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import json_option
@@ -41,7 +42,7 @@ _WOULD = {
 
 
 @click.command(epilog=SYNC_EPILOG)
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=completes("data sets"))
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @data_place_options
 @json_option
@@ -56,15 +57,16 @@ def sync(*, names: tuple[str, ...], dry_run: bool, place: DataPlace, as_json: bo
     from dataclasses import asdict
 
     from kladml.errors import DataError
-    from kladml_cli.terminal import print_json, print_table
+    from kladml_cli.interruption import if_interrupted
+    from kladml_cli.terminal import hint, print_json, print_table
 
-    with place.open() as opened:
+    with place.open() as opened, if_interrupted("repeat it to bring the rest in step"):
         opened.store.shared.check()
         rows = list(_synced(opened, names, dry_run=dry_run))
     if as_json:
         print_json([asdict(row) for row in rows])
     elif not rows:
-        click.echo("no data sets, and nothing in data/datasets/", err=True)
+        hint("no data sets, and nothing in data/datasets/")
     else:
         told = _WOULD if dry_run else _DONE
         cells = [

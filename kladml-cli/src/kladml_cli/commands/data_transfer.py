@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.data_place import data_place_options
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import json_option, setting_option
@@ -40,9 +41,13 @@ def _transfer_options(command: Callable[..., Any]) -> Callable[..., Any]:
         json_option,
         data_place_options,
         setting_option(
-            "--storage", key="storage.use", metavar="NAME", help="The storage; the configured one by default."
+            "--storage",
+            key="storage.use",
+            metavar="NAME",
+            help="The storage; the configured one by default.",
+            completing="plugins storage",
         ),
-        click.argument("reference", metavar="NAME[@N]"),
+        click.argument("reference", metavar="NAME[@N]", shell_complete=completes("versions")),
     ):
         command = option(command)
     return command
@@ -71,6 +76,7 @@ def _moved(direction: str, *, reference: str, place: DataPlace, as_json: bool) -
     """Move a version; yield what is to be said of it."""
     from kladml.datasets import DatasetReference
     from kladml.datasets.transfer import DatasetTransfer
+    from kladml_cli.interruption import if_interrupted
     from kladml_cli.progress import bar
     from kladml_cli.terminal import print_json, size
 
@@ -80,10 +86,11 @@ def _moved(direction: str, *, reference: str, place: DataPlace, as_json: bool) -
         storage, name, bucket = opened.configuration.open_storage()
         with storage:
             transfer = DatasetTransfer(opened.store, storage, bucket, name)
-            if manifest is not None:
-                count = transfer.push(manifest, bar)
-            else:
-                manifest, count = transfer.pull(wanted, bar)
+            with if_interrupted("what was moved stays; repeat it to move the rest"):
+                if manifest is not None:
+                    count = transfer.push(manifest, bar)
+                else:
+                    manifest, count = transfer.pull(wanted, bar)
     if as_json:
         content = {"reference": str(manifest.reference), "fingerprint": manifest.fingerprint, "bucket": bucket}
         print_json({**content, "files": len(manifest.files), "transferred": count})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import (
@@ -42,7 +43,13 @@ _PLURALS = {"project": "projects", "family": "families", "experiment": "experime
 
 def _where(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say which catalog is meant."""
-    catalog = setting_option("--catalog", key="catalog.use", metavar="NAME", help="The catalog that numbers the runs.")
+    catalog = setting_option(
+        "--catalog",
+        key="catalog.use",
+        metavar="NAME",
+        help="The catalog that numbers the runs.",
+        completing="plugins catalog",
+    )
     for option in (global_options(), workspace_option, configuration_options, catalog):
         function = option(function)
     return click.pass_context(function)
@@ -63,8 +70,9 @@ def _command(group: click.Group, text: str, *examples: str) -> Callable[[Callabl
     return group.command(name, help=text, epilog=f"Examples:\n\n\b\n{lines}")
 
 
-def _address_argument(level: str) -> Callable[[Decorated], Decorated]:
-    return click.argument("address", metavar=_METAVARS[level])
+def _address_argument(level: str, *, is_new: bool = False) -> Callable[[Decorated], Decorated]:
+    names = completes(f"{'parents' if is_new else 'entries'} {level}")
+    return click.argument("address", metavar=_METAVARS[level], shell_complete=names)
 
 
 def _add_create(group: click.Group, level: str) -> None:
@@ -77,7 +85,7 @@ def _add_create(group: click.Group, level: str) -> None:
         f"create {example}",
         f'create {example} \\\n      --description "Who leaves?"',
     )
-    @_address_argument(level)
+    @_address_argument(level, is_new=True)
     @click.option("--description", metavar="TEXT", default="", help="What it is for.")
     @_where
     def create(context: click.Context, *, address: str, description: str, **where: Any) -> None:
@@ -96,7 +104,9 @@ def _add_list(group: click.Group, level: str) -> None:
         _list(context, level, below, as_json=as_json, **where)
 
     if level in _ABOVE:
-        list_entries.params.insert(0, click.Argument(["below"], metavar=_ABOVE[level], required=False))
+        above = completes("entries project" if level == "family" else "experiments below")
+        argument = click.Argument(["below"], metavar=_ABOVE[level], required=False, shell_complete=above)
+        list_entries.params.insert(0, argument)
 
 
 def _add_show(group: click.Group, level: str) -> None:
@@ -199,7 +209,7 @@ def _list(context: click.Context, level: str, below: str | None, *, as_json: boo
     from kladml.errors import AddressError
     from kladml.interfaces import LEVELS, EntryAddress
     from kladml_cli.entry_output import as_dict, print_entries
-    from kladml_cli.terminal import print_json
+    from kladml_cli.terminal import hint, print_json
 
     above = None if below is None else EntryAddress.parse(below)
     if above is not None and LEVELS.index(above.level) >= LEVELS.index(level):
@@ -213,13 +223,13 @@ def _list(context: click.Context, level: str, below: str | None, *, as_json: boo
         print_entries(level, entries)
     else:
         of_what = f"no {_PLURALS[level]} in {above}" if above is not None else f"no {_PLURALS[level]} yet"
-        click.echo(f"{of_what}; 'kladml {level} create' makes one, and so does 'kladml train'", err=True)
+        hint(f"{of_what}; 'kladml {level} create' makes one, and so does 'kladml train'")
 
 
 def _show(context: click.Context, level: str, text: str, *, as_json: bool, **where: Any) -> None:
     from kladml.interfaces import LEVELS
     from kladml_cli.entry_output import as_dict, print_entries, print_entry
-    from kladml_cli.terminal import print_json
+    from kladml_cli.terminal import hint, print_json
 
     below = LEVELS[LEVELS.index(level) + 1] if level != LEVELS[-1] else None
     with _opened(context, **where) as (loaded, catalog):
@@ -234,7 +244,7 @@ def _show(context: click.Context, level: str, text: str, *, as_json: bool, **whe
         click.echo()
         print_entries(below, inside)
     elif entry.runs:
-        click.echo(f"'kladml runs list --experiment {_word(str(address))}' lists the runs", err=True)
+        hint(f"'kladml runs list --experiment {_word(str(address))}' lists the runs")
 
 
 def _describe(context: click.Context, level: str, address: str, text: str, **where: Any) -> None:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import json_option
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kladml.interfaces import Setting
     from kladml_cli.plugin_states import PluginState
 
@@ -56,7 +59,7 @@ def plugins() -> None:
 
 
 @plugins.command(name="list", epilog=LIST_EPILOG)
-@click.argument("kind", required=False)
+@click.argument("kind", required=False, shell_complete=completes("kinds"))
 @click.option("--time", "with_time", is_flag=True, help="Load each plugin in a process of its own, and time it.")
 @json_option
 @global_options()
@@ -66,17 +69,18 @@ def list_plugins(*, kind: str | None, with_time: bool, as_json: bool) -> None:
     Without --time nothing is imported: a plugin is 'broken' if its module is missing or its name is not
     allowed, and other faults show when it is loaded.
     """
-    from kladml_cli.plugin_states import BROKEN, DISABLED, timed_state
-
     found = _installed(kind)
     if with_time:
-        found = [state if state.state in (BROKEN, DISABLED) else timed_state(state) for state in found]
+        from kladml_cli.progress import bar
+
+        with bar("loading", len(found)) as progress:
+            found = [_timed(state, progress) for state in found]
     _print(found, as_json=as_json, with_time=with_time)
 
 
 @plugins.command(epilog=SHOW_EPILOG)
-@click.argument("kind")
-@click.argument("name")
+@click.argument("kind", shell_complete=completes("kinds"))
+@click.argument("name", shell_complete=completes("plugins"))
 @json_option
 @global_options()
 def show(*, kind: str, name: str, as_json: bool) -> None:
@@ -100,8 +104,8 @@ def show(*, kind: str, name: str, as_json: bool) -> None:
 
 
 @plugins.command(epilog=CHECK_EPILOG)
-@click.argument("kind", required=False)
-@click.argument("name", required=False)
+@click.argument("kind", required=False, shell_complete=completes("kinds"))
+@click.argument("name", required=False, shell_complete=completes("plugins"))
 @json_option
 @global_options()
 def check(*, kind: str | None, name: str | None, as_json: bool) -> None:
@@ -130,6 +134,14 @@ def _installed(kind: str | None) -> list[PluginState]:
         kind_named(kind)
     states = installed_states(PluginRegistry(), frozenset(COMMANDS))
     return [state for state in states if kind in (None, state.entry.kind)]
+
+
+def _timed(state: PluginState, progress: Callable[[int], object]) -> PluginState:
+    from kladml_cli.plugin_states import BROKEN, DISABLED, timed_state
+
+    timed = state if state.state in (BROKEN, DISABLED) else timed_state(state)
+    progress(1)
+    return timed
 
 
 def _print(found: list[PluginState], *, as_json: bool, with_time: bool) -> None:

@@ -10,6 +10,7 @@ import click
 from kladml_cli.commands.runs_copy import copy
 from kladml_cli.commands.runs_delete import delete
 from kladml_cli.commands.runs_show import show
+from kladml_cli.completion.attach import completes
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
 from kladml_cli.run_place import workspace_of_runs_options
@@ -51,7 +52,12 @@ def runs() -> None:
 @runs.command(name="list", epilog=EPILOG)
 @click.option("--tree", is_flag=True, help="Show them below their projects, families and experiments.")
 @click.option("--where", metavar="CONDITION", help="Only runs of which this is true.")
-@click.option("--sort", metavar="[-]NAME", help="Smallest first, or with - largest; by default the newest first.")
+@click.option(
+    "--sort",
+    metavar="[-]NAME",
+    help="Smallest first, or with - largest; by default the newest first.",
+    shell_complete=completes("order"),
+)
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="At most N.")
 @json_option
 @workspace_of_runs_options
@@ -63,7 +69,7 @@ def list_runs(*, place: RunPlace, tree: bool, where: str | None, sort: str | Non
     from kladml.history.listing import Listing, parse_order
     from kladml.history.listing import list_runs as choose
     from kladml.history.parameters import RunTexts
-    from kladml_cli.terminal import print_json
+    from kladml_cli.terminal import hint, print_json
 
     condition = None if where is None else Condition(where)
     order = None if sort is None else parse_order(sort)
@@ -89,22 +95,22 @@ def list_runs(*, place: RunPlace, tree: bool, where: str | None, sort: str | Non
     (_print_tree if tree else _print_table)(listing, [one for one in dict.fromkeys(names) if one.section])
     if listing.left_out:
         which = "more" if sort else "older"
-        click.echo(
-            f"{listing.left_out} {which} {'is' if listing.left_out == 1 else 'are'} left out; see --limit", err=True
-        )
+        hint(f"{listing.left_out} {which} {'is' if listing.left_out == 1 else 'are'} left out; see --limit")
 
 
 def _say_none(found: list[CatalogRun], experiment: ExperimentAddress | None, condition: Condition | None) -> None:
+    from kladml_cli.terminal import hint
+
     if not found or condition is None:
         of_what = "no runs yet" if experiment is None else f"no runs of {experiment}"
-        click.echo(f"{of_what}; 'kladml train' makes one", err=True)
+        hint(f"{of_what}; 'kladml train' makes one")
         return
-    click.echo(f"none of {len(found)} runs meets the condition", err=True)
+    hint(f"none of {len(found)} runs meets the condition")
     known = {name for run in found for name in run.metrics}
     for name in sorted(condition.metrics - known):
         close = get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        click.echo(f"no run has a metric '{name}'{hint}", err=True)
+        nearest = f"; did you mean {close[0]}?" if close else ""
+        hint(f"no run has a metric '{name}'{nearest}")
 
 
 def _print_table(listing: Listing, names: list[Quantity]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.run_place import run_place_options
 from kladml_cli.settings_options import json_option
@@ -34,8 +35,15 @@ _KINDS = ("storage", "tracker")
 
 
 @click.command(name="copy", epilog=EPILOG)
-@click.argument("run", metavar="RUN")
-@click.option("--to", "targets", metavar="KIND=NAME[,...]", required=True, help="Where: storage=NAME, tracker=NAME.")
+@click.argument("run", metavar="RUN", shell_complete=completes("runs"))
+@click.option(
+    "--to",
+    "targets",
+    metavar="KIND=NAME[,...]",
+    required=True,
+    help="Where: storage=NAME, tracker=NAME.",
+    shell_complete=completes("copy targets"),
+)
 @json_option
 @run_place_options
 @global_options()
@@ -45,13 +53,18 @@ def copy(*, place: RunPlace, run: str, targets: str, as_json: bool) -> None:
     RUN is an address, such as @3, @-1 (the newest), @best, digits@3 or project/family/experiment@3.
     """
     from kladml.errors import TrackerError
+    from kladml_cli.interruption import if_interrupted
     from kladml_cli.terminal import print_json
 
     chosen = _parse(targets)
     with place.open() as opened:
         page = opened.page(opened.find(run))
-        files = _copy_files(opened, page, chosen["storage"]) if "storage" in chosen else None
-        records = _copy_records(opened, page, chosen["tracker"]) if "tracker" in chosen else None
+        with if_interrupted("what was copied stays; repeat it to copy the rest"):
+            files = _copy_files(opened, page, chosen["storage"]) if "storage" in chosen else None
+        with if_interrupted(
+            f"a part of it may be on tracker {chosen.get('tracker')}, marked FAILED; repeat it to copy it whole"
+        ):
+            records = _copy_records(opened, page, chosen["tracker"]) if "tracker" in chosen else None
     if as_json:
         print_json({"run": page.address, **_as_dict(chosen, files, records)})
     else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.run_place import run_place_options
 from kladml_cli.settings_options import json_option
@@ -29,7 +30,7 @@ and is named.
 
 
 @click.command(name="delete", epilog=EPILOG)
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, shell_complete=completes("runs"))
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal.")
 @json_option
@@ -42,6 +43,7 @@ def delete(*, place: RunPlace, runs: tuple[str, ...], dry_run: bool, yes: bool, 
     """
     from kladml.history.deletion import delete as delete_run
     from kladml.history.deletion import plan_deletion
+    from kladml_cli.interruption import if_interrupted
     from kladml_cli.progress import bar
     from kladml_cli.terminal import print_json
 
@@ -55,7 +57,10 @@ def delete(*, place: RunPlace, runs: tuple[str, ...], dry_run: bool, yes: bool, 
         if not dry_run:
             _ask(len(plans), yes=yes, can_ask=not as_json)
             for plan in plans:
-                with bar(f"deleting {plan.run.address}", len(plan.keys)) as progress:
+                with (
+                    if_interrupted(f"repeat it to delete the rest of {plan.run.address}"),
+                    bar(f"deleting {plan.run.address}", len(plan.keys)) as progress,
+                ):
                     delete_run(plan, opened.catalog, progress)
     if as_json:
         print_json([{**plan.as_dict(), "deleted": not dry_run} for plan in plans])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.run_place import run_place_options
 from kladml_cli.settings_options import json_option
@@ -33,9 +34,16 @@ _HASH = 39
 
 
 @click.command(name="show", epilog=EPILOG)
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=completes("runs"))
 @click.option("--all", "with_all", is_flag=True, help="Also parameters at their defaults, all files and packages.")
-@click.option("--plot", "plots", metavar="METRIC", multiple=True, help="Plot this metric; may be repeated.")
+@click.option(
+    "--plot",
+    "plots",
+    metavar="METRIC",
+    multiple=True,
+    help="Plot this metric; may be repeated.",
+    shell_complete=completes("metrics"),
+)
 @click.option("--diff", "only_diff", is_flag=True, help="Print how its code differed from its revision, alone.")
 @json_option
 @run_place_options

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import configuration_options, entries_of, json_option, workspace_option
 
@@ -46,7 +47,14 @@ class _Row:
 
 
 @click.command(epilog=EPILOG)
-@click.option("--tracker", "names", metavar="NAME", multiple=True, help="Only this tracker's runs; may be repeated.")
+@click.option(
+    "--tracker",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Only this tracker's runs; may be repeated.",
+    shell_complete=completes("plugins tracker"),
+)
 @click.option("--list", "only_list", is_flag=True, help="Show what waits, and deliver nothing.")
 @click.option(
     "--redirect", is_flag=True, help="Deliver also what was recorded for another address than the configured one."
@@ -75,14 +83,16 @@ def sync(
     from kladml.errors import TrackerError
     from kladml.workspace import Workspace
     from kladml_cli.configuration import Configuration
+    from kladml_cli.interruption import if_interrupted
     from kladml_cli.terminal import print_json
 
     place = Workspace.find(workspace)
     loaded = Configuration(place, source=config_source, profile=profile, overrides=entries_of(context))
     waiting = [path.name for path in sorted(place.state.glob("spool/*")) if any(path.glob("*/run.json"))]
     rows: list[_Row] = []
-    for name in names or waiting:
-        rows += _synced(loaded, name, only_list=only_list, redirect=redirect)
+    with if_interrupted("nothing is lost; repeat it to deliver the rest"):
+        for name in names or waiting:
+            rows += _synced(loaded, name, only_list=only_list, redirect=redirect)
     if as_json:
         print_json([asdict(row) for row in rows])
     else:
@@ -120,10 +130,10 @@ def _delivered(tracker: TrackerInterface, name: str, run: UndeliveredRun, *, red
 
 
 def _print(rows: list[_Row]) -> None:
-    from kladml_cli.terminal import print_table
+    from kladml_cli.terminal import hint, print_table
 
     if not rows:
-        click.echo("nothing waits to be delivered", err=True)
+        hint("nothing waits to be delivered")
         return
     header = ("TRACKER", "EXPERIMENT", "RUN", "EVENTS", "STATE")
     cells = [

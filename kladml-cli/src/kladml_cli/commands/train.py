@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.config_choice import config_argument
 from kladml_cli.distributed_options import MachineOptions, distributed_options
 from kladml_cli.exits import EXIT_STATUSES, RunFailed, arguments_of
@@ -56,10 +57,29 @@ Exit status: {", ".join(f"{status} {meaning}" for status, meaning in EXIT_STATUS
 
 @click.command(epilog=EPILOG)
 @config_argument(required=False)
-@setting_option("--model", key="model.ref", metavar="REF", help="The model: file.py:Class or package.module:Class.")
-@setting_option("--data", key="data.train", metavar="REF", help="Training data: a file, or file.py:function.")
-@setting_option("--val-data", key="data.val", metavar="REF", help="Validation data, given as --data is.")
-@click.option("--experiment", metavar="ADDRESS", help="Experiment, or project/family/experiment, of the run.")
+@setting_option(
+    "--model",
+    key="model.ref",
+    metavar="REF",
+    help="The model: file.py:Class or package.module:Class.",
+    completing="files",
+)
+@setting_option(
+    "--data",
+    key="data.train",
+    metavar="REF",
+    help="Training data: digits@2, a file, or file.py:function.",
+    completing="data",
+)
+@setting_option(
+    "--val-data", key="data.val", metavar="REF", help="Validation data, given as --data is.", completing="data"
+)
+@click.option(
+    "--experiment",
+    metavar="ADDRESS",
+    help="Experiment, or project/family/experiment, of the run.",
+    shell_complete=completes("entries experiment"),
+)
 @setting_option("--run-name", key="run_name", metavar="TEXT", help="A name for people.")
 @click.option(
     "--resume",
@@ -67,6 +87,7 @@ Exit status: {", ".join(f"{status} {meaning}" for status, meaning in EXIT_STATUS
     is_flag=False,
     flag_value=LATEST,
     help="Go on with a run, or from a checkpoint; with the experiment's latest run by default.",
+    shell_complete=completes("resumable"),
 )
 @click.option(
     "--allow-world-change", is_flag=True, help="Resume also with another number of processes or another strategy."

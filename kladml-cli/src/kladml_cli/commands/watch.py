@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.run_place import run_place_options
 from kladml_cli.settings_options import json_option
@@ -41,7 +42,7 @@ _STYLES: dict[str, dict[str, Any]] = {
 
 
 @click.command(epilog=EPILOG)
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=completes("runs"))
 @click.option(
     "--past",
     metavar="N",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kladml.errors import StopRun
+from kladml.log import log_of_run
 from kladml.plugins import LifecycleHooks, PluginRegistry
 from kladml.runner.backends import Backends
 from kladml.runner.configuration import ConfigArgument, arguments_as_entries, load_configuration, open_source
@@ -145,7 +146,7 @@ class ExperimentRunner:
         workspace = self._workspace or _own_workspace()
         config, source = self._load_configuration(workspace, arguments)
         team = Team.join(config.run.training)
-        with ExitStack() as locks:
+        with log_of_run(), ExitStack() as locks:
             try:
                 point = stored = None
                 if resume is not None:
@@ -155,6 +156,7 @@ class ExperimentRunner:
                         stored.check_experiment(experiment_of(config))
                     config, source = self._load_configuration(workspace, arguments, stored)
                     team = Team.join(config.run.training)
+                team.bind_to_log()
                 folders = self._folders(workspace, stored)
                 prepared = prepare(config, source, given, folders, workspace=workspace, processes=team.size)
                 team.check_same_data(prepared.data_fingerprint, prepared.val_fingerprint)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kladml.interfaces import RunAddress
+from kladml.log import bind_to_log
 from kladml.models import RunContext
 from kladml.runner.result import RunResult
 from kladml.runner.steps import train_and_evaluate
@@ -41,6 +42,7 @@ def follow(prepared: Prepared, team: Team) -> RunResult:
         PeerLostError: The main process could not begin the run.
     """
     begun = team.tell(None)
+    bind_to_log(run=begun["address"])
     context = RunContext(
         prepared.config.run.training,
         checkpoint_dir=Path(begun["checkpoints"]),

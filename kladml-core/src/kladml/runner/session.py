@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kladml.errors import StorageError, TrainingStopped
 from kladml.interfaces import RunAddress
-from kladml.log import get_logger
+from kladml.log import bind_to_log, get_logger
 from kladml.models import RunContext
 from kladml.plugins import LifecycleHooks, RunInfo
 from kladml.runner.artifacts import RunFiles
@@ -70,12 +70,14 @@ class RunSession:
         self._point = point
         if point is not None and point.record is not None:
             before = {name: text for name, text in point.record.tags.items() if name == CONFIG_FILE}
+            bind_to_log(run=point.record.address)
             self.record = register_again(backends, point.record, config.run.run_name)
         else:
             before = {}
             self.record = register(backends, prepared.experiment, config.run.run_name)
         self.record.code = str(prepared.code)
         self.address = RunAddress.parse(self.record.address)
+        bind_to_log(run=str(self.address))
         selected = [*(str(item) for item in backends.all()), f"config {prepared.source}"]
         self.record.tags = made_from(self.address, config, selected, prepared.data_fingerprint, prepared.code)
         if prepared.version is not None:

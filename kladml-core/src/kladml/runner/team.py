@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from kladml.errors import DataError
+from kladml.log import bind_to_log
 
 if TYPE_CHECKING:
     from kladml.config import TrainingConfig
@@ -71,6 +72,11 @@ class Team:
         if other is not None:
             problem = f"process {other} has other data than process 0: {found[other]} and {found[0]}"
             raise DataError(problem, next_step="make it the same in all processes; each takes its share of the batches")
+
+    def bind_to_log(self) -> None:
+        """Let every message of a run say which of several processes it is from."""
+        if self._ranks is not None and self._ranks.world > 1:
+            bind_to_log(rank=self._ranks.rank)
 
     def leave(self) -> None:
         """Leave the other processes after an error, so that they end at once and not only when this process does."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kladml.errors import TrackerError
@@ -70,7 +72,8 @@ class DrainThread:
         self._pause = _FIRST_PAUSE
         self._is_done = False
         self.was_told = False
-        self._thread = threading.Thread(target=self._work, name="kladml-spool", daemon=True)
+        work = partial(copy_context().run, self._work)  # what it logs says of which run it is
+        self._thread = threading.Thread(target=work, name="kladml-spool", daemon=True)
         self.failure: Failure | None = None
 
     def start(self) -> None:

@@ -23,7 +23,7 @@ from kladml.training.checkpointing.format import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 FORMAT = 1
@@ -118,8 +118,14 @@ class Manifest:
         return sorted(name for name in self.files if re.fullmatch(r"rank-\d{5}\.safetensors", name))
 
 
-def checked_files(path: Path) -> Iterator[tuple[str, FileEntry, str]]:
+def checked_files(
+    path: Path, progress: Callable[[int], object] = lambda _: None
+) -> Iterator[tuple[str, FileEntry, str]]:
     """Yield every file of a checkpoint: its name, what the manifest says of it, and what is wrong with it, or nothing.
+
+    Args:
+        path: The checkpoint.
+        progress: Called with the bytes of each file that was read.
 
     Raises:
         CheckpointError: The manifest itself is absent or damaged.
@@ -129,16 +135,21 @@ def checked_files(path: Path) -> Iterator[tuple[str, FileEntry, str]]:
             complaint = "" if entry.describes(path / name) else CHANGED
         except OSError as error:
             complaint = f"cannot be read ({error.strerror or error})"
+        progress(entry.size)
         yield name, entry, complaint
 
 
-def verify(path: Path) -> None:
+def verify(path: Path, progress: Callable[[int], object] = lambda _: None) -> None:
     """Check every file of a checkpoint against its manifest.
+
+    Args:
+        path: The checkpoint.
+        progress: Called with the bytes of each file that was read.
 
     Raises:
         CheckpointError: The manifest or a file is absent, cut or changed.
     """
-    for name, _, complaint in checked_files(path):
+    for name, _, complaint in checked_files(path, progress):
         if complaint == CHANGED:
             raise damaged(path, name)
         if complaint:

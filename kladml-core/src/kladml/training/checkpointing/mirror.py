@@ -7,7 +7,9 @@ import secrets
 import shutil
 import threading
 import time
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kladml.errors import KladMLError
@@ -137,7 +139,8 @@ class CheckpointMirror:
         for upload in self._wanted():
             upload.due = upload is not self._current
         if self._thread is None and self._wanted():
-            thread = threading.Thread(target=self._work, name="kladml-checkpoint-mirror", daemon=True)
+            work = partial(copy_context().run, self._work)  # what it logs says of which run it is
+            thread = threading.Thread(target=work, name="kladml-checkpoint-mirror", daemon=True)
             try:
                 thread.start()
             except RuntimeError as error:

@@ -20,6 +20,8 @@ import secrets
 import shutil
 import threading
 from collections import deque
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kladml.errors import CheckpointError
@@ -195,7 +197,8 @@ class CheckpointStore:
         It is no daemon, so that an interpreter which ends in order finishes the save; and it ends with the save, so
         that processes which are forked between two saves copy no thread's state.
         """
-        thread = threading.Thread(target=job, name="kladml-checkpoint-writer", daemon=False)
+        in_context = partial(copy_context().run, job)  # what it logs says of which run it is
+        thread = threading.Thread(target=in_context, name="kladml-checkpoint-writer", daemon=False)
         thread.start()
         self._thread = thread
 
