@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 DISABLED_VARIABLE = "KLADML_DISABLED_PLUGINS"
 
+_FIELD = re.compile("^(Name|Version):(.+)$", re.MULTILINE)
+
 log = get_logger(__name__)
 
 
@@ -106,8 +108,12 @@ class PluginIndex:
 
 
 def _name_and_version(distribution: Distribution) -> tuple[str, str]:
-    metadata = distribution.metadata  # parsed each time that it, or a property made from it, is asked for
-    return metadata["Name"], metadata["Version"]
+    """Read two fields; the whole metadata takes the import of Python's mail package and reading all that is in it."""
+    head = (distribution.read_text("METADATA") or "").partition("\n\n")[0]
+    found = dict(_FIELD.findall(head))
+    if len(found) < 2:  # noqa: PLR2004 - both: an older form of metadata, or it is damaged
+        return distribution.metadata["Name"], distribution.metadata["Version"]
+    return found["Name"].strip(), found["Version"].strip()
 
 
 def _entry_points() -> Iterable[EntryPoint]:
