@@ -24,8 +24,11 @@ _MOST_MESSAGES = 1_000
 
 CSS = """
 Screen { layout: vertical; background: $surface; }
-#heading { height: 1; background: $primary 40%; color: $text; padding: 0 1; text-style: bold; }
-#keys { height: 1; background: $panel; color: $text; }
+#heading {
+    height: 1; background: $primary 40%; color: $text; padding: 0 1; text-style: bold;
+    text-wrap: nowrap; text-overflow: ellipsis;
+}
+#keys { height: 1; background: $panel; color: $text; text-wrap: nowrap; text-overflow: ellipsis; }
 #error { height: auto; max-height: 4; background: $error 30%; color: $text; padding: 0 1; display: none; }
 #body { height: 1fr; }
 DataTable { height: 1fr; background: $surface; scrollbar-size: 1 1; }

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-STATUS_STYLES = {"RUNNING": "bold cyan", "FAILED": "bold red", "KILLED": "bold yellow", "FINISHED": "green"}
+STATUS_STYLES = {
+    "RUNNING": "bold cyan",
+    "FAILED": "bold red",
+    "LOST": "bold red",
+    "KILLED": "bold yellow",
+    "FINISHED": "green",
+}
 
 _NAMES = {"question_mark": "?", "slash": "/", "escape": "esc"}
 

@@ -74,11 +74,14 @@ class LogsScreen(KladmlScreen):
 
 def _failures(opened: OpenPlace) -> list[tuple[CatalogRun, str]]:
     """Return those of the newest runs that did not finish, each with its error."""
+    from kladml.history.standing import LOST, loss_of
     from kladml.runner.record import RunRecord
 
     found = []
-    for run in opened.catalog.newest_runs(_NEWEST)[0]:
-        if run.status in ("FAILED", "KILLED"):
-            record = RunRecord.read(opened.runs / run.address.path)
-            found.append((run, (record.error if record is not None else None) or ""))
+    for run in opened.newest_runs(_NEWEST, None)[0]:
+        if run.status in ("FAILED", "KILLED", LOST):
+            folder = opened.runs / run.address.path
+            record = RunRecord.read(folder)
+            error = (record.error if record is not None else None) or loss_of(folder)
+            found.append((run, error or ""))
     return found

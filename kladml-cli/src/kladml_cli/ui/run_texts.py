@@ -17,16 +17,21 @@ if TYPE_CHECKING:
     from kladml_cli.run_place import OpenPlace
 
 
-def heading(page: RunPage) -> Text:
-    """Return the address, the status and the times of a run."""
+def heading(page: RunPage, publisher: str | None = None) -> Text:
+    """Return the address, the status and the times of a run, and the publisher that it is heard through."""
     from kladml_backends_console.wording import clock
 
     run = page.run
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{page.address}  ")
     text.append(run.status, style=STATUS_STYLES.get(run.status, ""))
-    took = "took" if run.ended_at is not None else "for"
-    text.append(f"  {run.started_at.astimezone():%Y-%m-%d %H:%M}, {took} {clock(page.seconds)}", style="not bold")
+    if run.status == "RUNNING":
+        heard = "" if publisher is None else f", live from {publisher}"
+        text.append(f"  for {clock(page.seconds)}{heard}", style="not bold")
+        return text
+    text.append(f"  {run.started_at.astimezone():%Y-%m-%d %H:%M}", style="not bold")
+    if run.ended_at is not None:
+        text.append(f", took {clock(page.seconds)}", style="not bold")
     return text
 
 

@@ -53,9 +53,9 @@ def choose(opened: OpenPlace, choice: Choice) -> Chosen:
     """
     experiment = ExperimentAddress(*choice.place) if len(choice.place) == len(LEVELS) else None
     if not (choice.where or choice.order) and (experiment is not None or not choice.place):
-        runs, count = opened.catalog.newest_runs(choice.limit, experiment)
+        runs, count = opened.newest_runs(choice.limit, experiment)
         return Chosen(choice, runs, count)
-    found = opened.catalog.list_runs(experiment)
+    found = opened.list_runs(experiment)
     if experiment is None and choice.place:
         found = [run for run in found if _names(run)[: len(choice.place)] == choice.place]
     if not (choice.where or choice.order):

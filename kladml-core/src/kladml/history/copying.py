@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kladml.errors import StorageError, TrackerError
+from kladml.history.standing import LOST
 from kladml.history.weights import sha256_of
 from kladml.runner.provenance import experiment_tags
 from kladml.runner.registration import flat_name
@@ -149,7 +150,7 @@ def copy_records(page: RunPage, name: str, tracker: TrackerInterface) -> CopiedR
         else:
             for key, value, _, step in page.points:
                 tracker.log_metric(key, value, step)
-        status = page.run.status
+        status = "KILLED" if page.run.status == LOST else page.run.status
     finally:
         tracker.end_run(status)
     waiting = next((str(one) for one in tracker.undelivered() if one.run_id == run_id), None)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from kladml.history.series import series_of
+from kladml.history.standing import LOST, loss_of
 from kladml.runner.record import CODE_DIFF, CONFIG, RunRecord
 
 if TYPE_CHECKING:
@@ -92,6 +93,13 @@ class RunPage:
         found: Mapping[str, str] = self.record.environment.get("distributions") or {}
         return dict(found)
 
+    @property
+    def error(self) -> str | None:
+        """Why it ended early, or how it was lost; None where nothing is known."""
+        if self.run.status == LOST:
+            return loss_of(self.folder)
+        return self.record.error
+
     def code_diff(self) -> str | None:
         """Return how its code differed from its revision, or None."""
         file = self.folder / CODE_DIFF
@@ -103,7 +111,7 @@ class RunPage:
             "address": self.address,
             "run_id": self.run.run_id,
             "status": self.run.status,
-            "error": self.record.error,
+            "error": self.error,
             "started_at": self.run.started_at.isoformat(),
             "ended_at": None if self.run.ended_at is None else self.run.ended_at.isoformat(),
             "seconds": self.seconds,
