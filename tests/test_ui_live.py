@@ -31,7 +31,7 @@ class Net(torch.nn.Linear):
 
 X = np.ones((32, 4), dtype=np.float32)
 training = {"max_epochs": 10_000, "batch_size": 8, "log_every": 1, "checkpoint": {"enabled": False}}
-ExperimentRunner(publisher="redis", tracker=tracker, storage=None).run(Net, (X, X.sum(1)), training=training)
+ExperimentRunner(tracker=tracker, storage=None).run(Net, (X, X.sum(1)), training=training)
 """
 
 
@@ -39,7 +39,7 @@ ExperimentRunner(publisher="redis", tracker=tracker, storage=None).run(Net, (X, 
 def training(folder, url, *arguments):
     """Train in a process of its own, which never ends by itself."""
     (folder / ".kladml").mkdir()
-    (folder / "kladml.yaml").write_text(f"publisher: {{redis: {{url: '{url}'}}}}\n", encoding="utf-8")
+    (folder / "kladml.yaml").write_text(f"publisher: {{use: redis, redis: {{url: '{url}'}}}}\n", encoding="utf-8")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("KLADML_")}
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *arguments],
