@@ -13,6 +13,7 @@ from kladml_cli.run_rows import short
 from kladml_cli.ui.base import KladmlScreen, cell
 from kladml_cli.ui.metrics_table import MetricsTable, in_order
 from kladml_cli.ui.plot import Plot
+from kladml_cli.ui.tables import fill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,10 +115,11 @@ class CompareScreen(KladmlScreen):
             rows[name] = [_telling(page.metrics.get(name)) for page in comparison.pages]
         self.query_one(MetricsTable).show(titles, rows)
         table: DataTable[Text] = self.query_one("#differences", DataTable)
-        table.clear(columns=True)
-        table.add_columns(Text("WHAT"), Text("NAME"), *titles)
-        for one in comparison.differences:
-            table.add_row(cell(one.what), cell(one.name), *(cell(_value(value)) for value in one.values))
+        differences = (
+            [cell(one.what), cell(one.name), *(cell(_value(value)) for value in one.values)]
+            for one in comparison.differences
+        )
+        fill(table, [Text("WHAT"), Text("NAME"), *titles], differences)
         table.display = bool(comparison.differences)
         self.query_one("#same").display = not comparison.differences
         self._plot()

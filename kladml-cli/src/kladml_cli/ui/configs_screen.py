@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import OptionList
 
-from kladml_cli.ui.base import KladmlScreen, sentence_of
+from kladml_cli.ui.base import KladmlScreen, clipped, sentence_of
 from kladml_cli.ui.facts import Facts, pairs
 from kladml_cli.ui.reading import in_background
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _IN_FORCE = "in force"
 _PATTERNS = ("*.yaml", "*.yml", "data/configs/**/*.yaml", "data/configs/**/*.yml")
 _LARGEST = 200_000
+_WIDTH = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class ConfigsScreen(KladmlScreen):
         self._files = files
         choices = self.query_one(OptionList)
         choices.clear_options()
-        choices.add_options([Text(_IN_FORCE, style="bold"), *(Text(file.name, no_wrap=True) for file in files)])
+        choices.add_options([Text(_IN_FORCE, style="bold"), *(Text(clipped(file.name, _WIDTH - 2)) for file in files)])
         choices.highlighted = 0
 
     def _content(self, file: ConfigFile | None) -> Text:

@@ -10,17 +10,25 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import DataTable
 
-from kladml_cli.ui.base import KladmlScreen, cell
+from kladml_cli.ui.base import KladmlScreen, cell, clipped
 from kladml_cli.ui.facts import Facts, pairs
 from kladml_cli.ui.reading import in_background
 from kladml_cli.ui.runs_table import moment
+from kladml_cli.ui.tables import fill
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from kladml.datasets import Column, Manifest
 
+_TITLES = [
+    *(cell(title) for title in ("VERSION", "FORMAT")),
+    *(cell(title, justify="right") for title in ("ROWS", "FILES", "SIZE")),
+    cell("ADDED"),
+]
 _MOST_FILES = 200
+_OTHER_COLUMNS = 58
+_LEAST_NAME = 12
 
 
 class DataScreen(KladmlScreen):
@@ -69,26 +77,27 @@ class DataScreen(KladmlScreen):
         return [manifest for name in store.names() for manifest in store.versions(name)[::-1]]
 
     def _show(self, versions: list[Manifest]) -> None:
-        from kladml_cli.bytes_progress import size_text
-
         self._versions = versions
-        table: DataTable[Text] = self.query_one("#versions", DataTable)
-        table.clear(columns=True)
-        table.add_columns(*map(Text, ("VERSION", "FORMAT", "ROWS", "FILES", "SIZE", "ADDED")))
-        for manifest in versions:
-            rows = manifest.schema.rows
-            table.add_row(
-                cell(manifest.reference),
-                cell(manifest.schema.format),
-                cell("-" if rows is None else f"{rows:,}", justify="right"),
-                cell(f"{len(manifest.files):,}", justify="right"),
-                cell(size_text(manifest.size), justify="right"),
-                cell(moment(datetime.fromisoformat(manifest.created_at))),
-            )
+        room = max(self.app.size.width - _OTHER_COLUMNS, _LEAST_NAME)
+        fill(self.query_one("#versions", DataTable), _TITLES, (_cells(manifest, room) for manifest in versions))
         if not versions:
             none = "No data sets yet.\n\nAdd one with: kladml data add NAME PATH"
             self.query_one("#version", Facts).show(none)
         self.show_heading()
+
+
+def _cells(manifest: Manifest, room: int) -> list[Text]:
+    from kladml_cli.bytes_progress import size_text
+
+    rows = manifest.schema.rows
+    return [
+        cell(clipped(str(manifest.reference), room)),
+        cell(manifest.schema.format),
+        cell("-" if rows is None else f"{rows:,}", justify="right"),
+        cell(f"{len(manifest.files):,}", justify="right"),
+        cell(size_text(manifest.size), justify="right"),
+        cell(moment(datetime.fromisoformat(manifest.created_at))),
+    ]
 
 
 def _described(manifest: Manifest) -> Text:

@@ -56,6 +56,8 @@ class LogsScreen(KladmlScreen):
         self._show()
 
     def _show(self) -> None:
+        if not self.is_open:
+            return
         text = Text().append("messages of this session\n", style="bold underline")
         for record in reversed(self.app.messages):
             text.append(f"{datetime.fromtimestamp(record.created).astimezone():%H:%M:%S}  ", style="dim")

@@ -84,7 +84,8 @@ class RunScreen(KladmlScreen):
         """Return which run it is and how it stands."""
         if self._page is None:
             return Text(str(self._address))
-        return run_texts.heading(self._page, self._hearing.publisher if self._hearing is not None else None)
+        publisher = self._hearing.publisher if self._hearing is not None else None
+        return run_texts.heading(self._page, publisher, self.app.size.width - 2)
 
     def on_mount(self) -> None:
         """Read the run."""
@@ -193,7 +194,7 @@ class RunScreen(KladmlScreen):
     def _tick(self) -> None:
         """Follow a run that goes on: what is heard at once, what is recorded from time to time."""
         page = self._page
-        if page is None or page.run.status != "RUNNING":
+        if page is None or page.run.status != "RUNNING" or not self.is_open:
             return
         is_due = time.monotonic() >= self._due
         if self._hearing is not None:

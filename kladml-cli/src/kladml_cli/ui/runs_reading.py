@@ -38,11 +38,13 @@ class Chosen:
         choice: How.
         runs: The runs, in order.
         count: How many there are without the limit.
+        asked_for: Metrics that the condition or the order asks for.
     """
 
     choice: Choice
     runs: list[CatalogRun]
     count: int
+    asked_for: tuple[str, ...] = ()
 
 
 def choose(opened: OpenPlace, choice: Choice) -> Chosen:
@@ -70,7 +72,8 @@ def choose(opened: OpenPlace, choice: Choice) -> Chosen:
     needs_texts = any(one.section in ("params", "tags") for one in asked_for)
     texts = RunTexts(opened.runs, opened.searching_tracker() if needs_texts else None)
     listing = list_runs(found, texts, where=condition, order=order, limit=choice.limit)
-    return Chosen(choice, listing.runs, len(listing.runs) + listing.left_out)
+    metrics = tuple(dict.fromkeys(one.name for one in reversed(asked_for) if one.section == "metrics"))
+    return Chosen(choice, listing.runs, len(listing.runs) + listing.left_out, metrics)
 
 
 def places_with_experiments(opened: OpenPlace) -> set[Place]:
