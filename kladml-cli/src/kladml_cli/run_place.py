@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -171,8 +171,9 @@ class OpenPlace:
         try:
             return read_page(run, self.runs, tracker, criterion)
         except BackendError as error:
-            get_logger(__name__).warning(f"the values of the metrics of {run.address} cannot be read: {error}")
-            return read_page(run, self.runs, None, criterion)
+            problem = f"the values of the metrics of {run.address} cannot be read: {error}"
+            get_logger(__name__).warning(problem)
+            return replace(read_page(run, self.runs, None, criterion), problem=problem)
 
     def tracker_of(self, run: CatalogRun) -> TrackerInterface | None:
         """Return the tracker whose identifier a run has, if it can read runs back."""

@@ -13,6 +13,7 @@ from kladml_cli.run_rows import short
 from kladml_cli.ui.base import KladmlScreen, cell
 from kladml_cli.ui.metrics_table import MetricsTable, in_order
 from kladml_cli.ui.plot import Plot
+from kladml_cli.ui.shades import shade
 from kladml_cli.ui.tables import fill
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class CompareScreen(KladmlScreen):
     def _legend(self) -> Text:
         text = Text()
         for place, address in enumerate(self._addresses):
-            text.append(f"{MARKS[place % len(MARKS)]} ", style=f"bold {COLOURS[place % len(COLOURS)]}")
+            text.append(f"{MARKS[place % len(MARKS)]} ", style=shade(f"bold {COLOURS[place % len(COLOURS)]}"))
             text.append(f"{short(address)}   ")
         return text
 
@@ -103,7 +104,7 @@ class CompareScreen(KladmlScreen):
             f"@{each.label}" if alone else f"{each.experiment.experiment}@{each.label}" for each in self._addresses
         ]
         return [
-            Text(f"{MARKS[place % len(MARKS)]} {label}", style=COLOURS[place % len(COLOURS)], justify="right")
+            Text(f"{MARKS[place % len(MARKS)]} {label}", style=shade(COLOURS[place % len(COLOURS)]), justify="right")
             for place, label in enumerate(labels)
         ]
 

@@ -13,6 +13,7 @@ from textual.widgets import OptionList
 from kladml_cli.ui.base import KladmlScreen, clipped, sentence_of
 from kladml_cli.ui.facts import Facts, pairs
 from kladml_cli.ui.reading import in_background
+from kladml_cli.ui.shades import shade
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,8 +115,8 @@ class ConfigsScreen(KladmlScreen):
                 return _in_force(loaded)
             loaded.check_backends()
         except KladMLError as error:
-            return Text().append(f"✗ {sentence_of(error)}\n\n", style="bold red") + text
-        return Text().append("✓ fits\n\n", style="bold green") + text
+            return Text().append(f"✗ {sentence_of(error)}\n\n", style=shade("bold red")) + text
+        return Text().append("✓ fits\n\n", style=shade("bold green")) + text
 
 
 def _in_force(loaded: Configuration) -> Text:

@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 
 from kladml_cli.ui.base import KladmlScreen
 from kladml_cli.ui.facts import Facts
+from kladml_cli.ui.shades import shade
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -61,7 +62,7 @@ class LogsScreen(KladmlScreen):
         text = Text().append("messages of this session\n", style="bold underline")
         for record in reversed(self.app.messages):
             text.append(f"{datetime.fromtimestamp(record.created).astimezone():%H:%M:%S}  ", style="dim")
-            text.append(f"{record.getMessage()}\n", style=_STYLES.get(record.levelno, ""))
+            text.append(f"{record.getMessage()}\n", style=shade(_STYLES.get(record.levelno, "")))
         if not self.app.messages:
             text.append("none\n", style="dim")
         text.append("\nruns that did not finish\n", style="bold underline")

@@ -12,6 +12,7 @@ from textual.widgets import DataTable
 from kladml_cli.ui.base import KladmlScreen, cell
 from kladml_cli.ui.facts import Facts, pairs
 from kladml_cli.ui.reading import in_background
+from kladml_cli.ui.shades import shade
 from kladml_cli.ui.tables import fill
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _installed() -> list[PluginState]:
 
 def _cells(state: PluginState) -> list[Text]:
     entry = state.entry
-    shown = cell(state.state, style=_STYLES.get(state.state, ""))
+    shown = cell(state.state, style=shade(_STYLES.get(state.state, "")))
     return [cell(entry.kind), cell(entry.name), shown, cell(entry.version), cell(entry.distribution)]
 
 
@@ -95,7 +96,7 @@ def _known(state: PluginState) -> Text:
     entry = state.entry
     text = Text().append(f"{entry.kind} {entry.name}\n", style="bold underline")
     if state.problem:
-        text.append(f"{state.state}: {state.problem}\n", style=_STYLES.get(state.state, ""))
+        text.append(f"{state.state}: {state.problem}\n", style=shade(_STYLES.get(state.state, "")))
     text += pairs("", [("module", entry.value), ("owner", entry.owner)])
     return text.append("\nenter loads it and shows its settings", style="dim")
 

@@ -127,8 +127,8 @@ class RunScreen(KladmlScreen):
             self._read_files()
 
     def show_error(self, error: Exception | str | None) -> None:
-        """Show an error; without one, why the run failed, or why its publisher is not heard."""
-        lasting = self._problem if self._page is None else self._page.error or self._problem
+        """Show an error; without one, what is wrong with the run, its tracker or its publisher."""
+        lasting = self._problem if self._page is None else self._page.error or self._page.problem or self._problem
         super().show_error(error or lasting or None)
 
     def _read(self) -> None:

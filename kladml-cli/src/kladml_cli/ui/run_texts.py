@@ -8,6 +8,7 @@ from rich.text import Text
 
 from kladml_cli.ui.base import STATUS_STYLES, clipped
 from kladml_cli.ui.facts import diff, pairs
+from kladml_cli.ui.shades import shade
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ def heading(page: RunPage, publisher: str | None, width: int) -> Text:
     from kladml_backends_console.wording import clock
 
     run = page.run
-    rest = Text("  ").append(run.status, style=STATUS_STYLES.get(run.status, ""))
+    rest = Text("  ").append(run.status, style=shade(STATUS_STYLES.get(run.status, "")))
     if run.status == "RUNNING":
         heard = "" if publisher is None else f", live from {publisher}"
         rest.append(f"  for {clock(page.seconds)}{heard}", style="not bold")

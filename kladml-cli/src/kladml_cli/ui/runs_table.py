@@ -13,6 +13,7 @@ from textual.widgets import DataTable
 from kladml_cli.plots import COLOURS, MARKS
 from kladml_cli.run_rows import short
 from kladml_cli.ui.base import STATUS_STYLES, cell, clipped
+from kladml_cli.ui.shades import shade
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -118,7 +119,7 @@ class RunsTable(DataTable[Text]):
         if key not in self.marked:
             return Text(" ")
         place = [*self.marked].index(key)
-        return Text(MARKS[place % len(MARKS)], style=f"bold {COLOURS[place % len(COLOURS)]}")
+        return Text(MARKS[place % len(MARKS)], style=shade(f"bold {COLOURS[place % len(COLOURS)]}"))
 
     def _cells(self, run: CatalogRun, label: str, metrics: Iterable[str]) -> list[Text]:
         from kladml_backends_console.wording import number
@@ -127,7 +128,7 @@ class RunsTable(DataTable[Text]):
         return [
             self._mark(str(run.address)),
             cell(label),
-            cell(run.status, style=STATUS_STYLES.get(run.status, "")),
+            cell(run.status, style=shade(STATUS_STYLES.get(run.status, ""))),
             cell(moment(run.started_at)),
             *(cell(value, justify="right") for value in values),
         ]

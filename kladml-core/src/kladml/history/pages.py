@@ -33,6 +33,7 @@ class RunPage:
         points: All values of its metrics, as far as a tracker gives them back.
         criterion: What is known of the monitored metric.
         has_record: Whether its folder is on this machine.
+        problem: Why its tracker could not be read, or nothing.
     """
 
     run: CatalogRun
@@ -41,6 +42,7 @@ class RunPage:
     points: list[Point] = field(default_factory=list)
     criterion: Criterion | None = None
     has_record: bool = True
+    problem: str = ""
 
     @property
     def address(self) -> str:
