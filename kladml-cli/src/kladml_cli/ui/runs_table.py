@@ -71,7 +71,7 @@ class RunsTable(DataTable[Text]):
             key: self._cells(run, clipped(label, width), metrics)
             for (key, run), label in zip(runs.items(), labels, strict=True)
         }
-        shape = ([*runs], metrics, width)
+        shape = ([*runs], [*metrics.items()], width)
         before, self._runs = self._runs, runs
         if shape == self._shape:
             self._update(rows, [key for key in runs if runs[key] != before.get(key)])
