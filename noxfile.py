@@ -241,6 +241,13 @@ def bench_data(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHON)
+def bench_ui(session: nox.Session) -> None:
+    """The CPU time until `kladml ui` has painted a workspace with 10,000 runs."""
+    install_editable(session, COMMAND, "textual")
+    session.run("python", "benchmarks/ui.py", *session.posargs)
+
+
+@nox.session(python=PYTHON)
 def bench_trainer(session: nox.Session) -> None:
     """The trainer's cost per step beside a raw PyTorch loop and its peers; prints the tables."""
     folder = "benchmarks/trainer"

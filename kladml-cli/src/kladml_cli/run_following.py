@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +14,6 @@ if TYPE_CHECKING:
     from kladml.interfaces import CatalogRun, Listener, TrackerInterface
     from kladml.runner.record import RunRecord
     from kladml_cli.run_place import OpenPlace
-
-RUNNING = "RUNNING"
-LOST = "LOST"
-"""What `run_ended` says of a run whose process is no more and recorded no end."""
 
 _SHARE = 10
 """Reading takes at most one part in so many of the time."""
@@ -118,58 +112,23 @@ class RunFollower:
 
     def _end(self) -> dict[str, Any] | None:
         """Return the event of the run's end, or None while it goes on."""
+        from kladml.history.standing import LOST, RUNNING, loss_of
         from kladml.runner.record import RunRecord
 
-        run = self._place.catalog.get_run(self._run.address)
-        record = RunRecord.read(self._place.runs / run.address.path)
-        status, error = run.status, None if record is None else record.error
-        if status == RUNNING and record is not None and record.run_id == run.run_id:
-            status = record.status
-        if status == RUNNING and (lost := self._lost()) is not None:
-            status, error = LOST, lost
-        if status == RUNNING:
+        run = self._place.get_run(self._run.address)
+        if run.status == RUNNING:
             return None
+        folder = self._place.runs / run.address.path
+        record = RunRecord.read(folder)
         ended = time.time() if run.ended_at is None else run.ended_at.timestamp()
         return {
             "event": "run_ended",
             "time": ended,
-            "status": status,
+            "status": run.status,
             "metrics": run.metrics or _metrics(record),
             "seconds": max(ended - run.started_at.timestamp(), 0.0),
-            "error": error,
+            "error": loss_of(folder) if run.status == LOST else record and record.error,
         }
-
-    def _lost(self) -> str | None:
-        """Return which process of this machine was to train the run and is no more, or None."""
-        holder = holder_of(self._place, self._run)
-        if holder is None or is_alive(holder):
-            return None
-        return f"its process {holder} is no more and recorded no end"
-
-
-def holder_of(place: OpenPlace, run: CatalogRun) -> int | None:
-    """Return the process of this machine that trains a run, as its folder says, or None."""
-    import json
-    import socket
-
-    try:
-        note = json.loads((place.runs / run.address.path / "holder.json").read_text(encoding="utf-8"))
-        return int(note["pid"]) if note["host"] == socket.gethostname() else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def is_alive(process: int) -> bool:
-    """Tell whether there is a process of this number; where that cannot be asked without harm, there is."""
-    if sys.platform == "win32":
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _metrics(record: RunRecord | None) -> dict[str, float]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         CatalogRun,
         ConfigEntry,
         ExperimentAddress,
+        RunAddress,
         StorageInterface,
         TrackerInterface,
     )
@@ -119,12 +120,29 @@ class OpenPlace:
         return References(self.catalog, self._configured(), self.criterion)
 
     def find(self, address: str) -> CatalogRun:
-        """Return the run that an address means.
+        """Return the run that an address means, as it stands.
 
         Raises:
             AddressError: It means none, or could mean several.
         """
-        return self.references.find(address)
+        return self._standing(self.references.find(address))
+
+    def get_run(self, address: RunAddress) -> CatalogRun:
+        """Return a run as it stands.
+
+        Raises:
+            AddressError: The catalog does not know it.
+        """
+        return self._standing(self.catalog.get_run(address))
+
+    def newest_runs(self, limit: int, experiment: ExperimentAddress | None) -> tuple[list[CatalogRun], int]:
+        """Return the newest runs as they stand, the newest first, and how many there are without the limit."""
+        runs, count = self.catalog.newest_runs(limit, experiment)
+        return [self._standing(run) for run in runs], count
+
+    def list_runs(self, experiment: ExperimentAddress | None) -> list[CatalogRun]:
+        """Return runs as they stand, in the order in which they started."""
+        return [self._standing(run) for run in self.catalog.list_runs(experiment)]
 
     def criterion(self, experiment: ExperimentAddress, runs: Sequence[CatalogRun]) -> Criterion:
         """Return what decides which run of an experiment is the best.
@@ -155,8 +173,9 @@ class OpenPlace:
         try:
             page = read_page(run, self.runs, tracker, criterion)
         except BackendError as error:
-            get_logger(__name__).warning(f"the values of the metrics of {run.address} cannot be read: {error}")
-            page, tracker = read_page(run, self.runs, None, criterion), None
+            problem = f"the values of the metrics of {run.address} cannot be read: {error}"
+            get_logger(__name__).warning(problem)
+            page, tracker = replace(read_page(run, self.runs, None, criterion), problem=problem), None
         return page if page.has_record else self._completed(page, tracker)
 
     def _completed(self, page: RunPage, tracker: TrackerInterface | None) -> RunPage:
@@ -229,6 +248,13 @@ class OpenPlace:
         self._opened.callback(storage.close)
         storage.check()
         return Place(name, storage, self.configuration.resolved.run.artifacts.bucket or storage.default_bucket)
+
+    def _standing(self, run: CatalogRun) -> CatalogRun:
+        if run.status != "RUNNING":
+            return run
+        from kladml.history.standing import standing
+
+        return standing(run, self.runs)
 
     def _tracker(self, name: str) -> TrackerInterface | None:
         from kladml.errors import ConfigError, PluginError

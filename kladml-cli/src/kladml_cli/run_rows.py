@@ -19,6 +19,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "RUNNING": {"fg": "cyan"},
     "FAILED": {"fg": "red"},
     "KILLED": {"fg": "yellow"},
+    "LOST": {"fg": "red"},
 }
 
 _GAP = 2

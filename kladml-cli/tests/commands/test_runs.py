@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -167,3 +169,48 @@ def test_long_names_fit_a_terminal(monkeypatch):
     assert row[0].startswith("…")
     assert row[0].endswith("eee@1")
     assert row[-1] == "eval_accuracy 0.9500"
+
+
+def test_run_whose_process_was_killed_is_lost(kladml, workspace, start_kladml):
+    training = start_kladml(
+        "train", "--model", "model.py:MeanModel", "--data", "model.py:data", "--set", "model.args.sleep=60",
+        "--experiment", "digits", "--publisher", "none",
+    )  # fmt: skip
+    assert "training" in training.stdout.readline()
+    assert json.loads(kladml("runs", "list", "--json").output)[0]["status"] == "RUNNING"
+    training.kill()
+    training.wait()
+    (run,) = json.loads(kladml("runs", "list", "--json").output)
+    assert run["status"] == "LOST"
+    assert "LOST" in kladml("runs", "list", "--where", "status == 'LOST'").output
+    assert "LOST" in kladml("runs", "list", "--tree").output
+    shown = kladml("runs", "show", "digits@1").output
+    assert f"its process {training.pid} is no more and recorded no end" in shown
+    page = json.loads(kladml("runs", "show", "digits@1", "--json").output)
+    assert (page["status"], page["error"]) == (
+        "LOST",
+        f"its process {training.pid} is no more and recorded no end",
+    )
+    outcome = kladml("watch", "@1")
+    assert outcome.status == 7
+    assert f"LOST: its process {training.pid} is no more" in outcome.errors
+
+
+def test_end_that_the_catalog_missed_is_told(kladml, workspace, train):
+    assert train("--experiment", "digits").status == 0
+    with closing(sqlite3.connect(workspace / ".kladml" / "catalog.db")) as connection, connection:
+        connection.execute("UPDATE kladml_runs SET status = 'RUNNING', ended_at = NULL, metrics = '{}'")
+    (run,) = json.loads(kladml("runs", "list", "--json").output)
+    assert (run["status"], run["metrics"]) == ("FINISHED", {"mse": 0.25, "train_mse": 0.125})
+
+
+def test_run_that_is_lost_can_be_copied(kladml, workspace, start_kladml):
+    training = start_kladml(
+        "train", "--model", "model.py:MeanModel", "--data", "model.py:data", "--set", "model.args.sleep=60",
+        "--experiment", "digits", "--publisher", "none", "--tracker", "none",
+    )  # fmt: skip
+    assert "training" in training.stdout.readline()
+    training.kill()
+    training.wait()
+    copied = kladml("runs", "copy", "digits@1", "--to", "tracker=local")
+    assert (copied.status, copied.errors) == (0, "")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,12 @@ class Bench:
         record.status, record.error, record.metrics = status, error, metrics
         record.write(folder)
         return address
+
+    def date(self):
+        """Let all runs have begun at one time, and taken a bit more than a minute."""
+        with closing(sqlite3.connect(self.state / "catalog.db")) as connection, connection:
+            began, ended = "2026-01-02 03:04:05.000000", "2026-01-02 03:05:15.000000"
+            connection.execute("UPDATE kladml_runs SET started_at = ?, ended_at = ?", (began, ended))
 
     def close(self):
         self.catalog.close()
@@ -127,3 +136,11 @@ def play():
 def fixed_times(monkeypatch):
     for module in ("runs_table", "data_screen"):
         monkeypatch.setattr(f"kladml_cli.ui.{module}.moment", lambda _: "01-02 03:04")
+    monkeypatch.setenv("TZ", "UTC")
+    if hasattr(time, "tzset"):
+        time.tzset()
+        yield
+        monkeypatch.undo()
+        time.tzset()
+    else:
+        yield

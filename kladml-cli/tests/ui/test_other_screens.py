@@ -60,6 +60,7 @@ def test_configurations_are_checked_and_shown(play, workspace):
         await player.sees("✓ fits", "max_epochs: 7")
         await player.press("down")
         await player.sees("✗", "wrong.yaml:2", "max_epoch: 7")
+        player.looks_like("configs")
 
     play(script)
 
@@ -71,6 +72,8 @@ def test_plugins_are_listed_and_described_when_asked(play, workspace, install):
         await player.sees("No runs")
         await player.press("p")
         await player.sees("KIND", "catalog", "sql", "kladml-backends-local", "broken")
+        rows = [line for line in player.text().splitlines() if line.rstrip().endswith("-plugins")]
+        assert [row.split() for row in rows] == [["tracker", "lost", "broken", "1.0", "lost-plugins"]]
         await player.press("enter")
         await player.sees("Remembers runs in SQLite")
         await player.press("tab", "end")
@@ -87,5 +90,17 @@ def test_messages_are_kept_off_the_terminal(play, workspace):
         get_logger("kladml.test").warning("the disk is [red]almost[/] full")
         await player.press("l")
         await player.sees("messages of this session", "the disk is [red]almost[/] full")
+
+    play(script)
+
+
+def test_long_name_of_a_data_set_leaves_room_for_the_rest(play, workspace, kladml, fixed_times):
+    (workspace / "d.csv").write_text("x,label\n1.5,a\n", encoding="utf-8")
+    assert kladml("data", "add", "digit-images-with-a-long-name-for-a-data-set", "d.csv").status == 0
+
+    async def script(player):
+        await player.sees("No runs")
+        await player.press("d")
+        await player.sees("-set@1", "csv", "01-02 03:04", "digit-images-with-a-long-name-for-a-data-set@1")
 
     play(script)

@@ -35,6 +35,7 @@ def test_place_without_runs_is_in_the_tree(play, bench, kladml):
 def test_empty_workspace_says_how_to_begin(play, workspace):
     async def script(player):
         await player.sees("No runs yet.", "Make one with: kladml train", "? help", "q quit")
+        player.looks_like("empty")
 
     play(script)
 
@@ -102,7 +103,8 @@ def test_condition_and_order_choose_runs(play, bench):
         await player.press("escape")
         await player.sees("digits@1", "3 runs")
         await player.press("slash", *"val_loss >", "enter")
-        await player.sees("val_loss >")
+        await player.sees("runs cannot be chosen by 'val_loss >'", "join comparisons with and, or, not")
+        assert len(player.text().splitlines()) == 24
         await player.press("escape")
         await player.sees("digits@1")
 
@@ -167,5 +169,67 @@ def test_keys_fit_80_columns(play, bench):
             await player.sees(title, "q quit", "? help", "esc back")
             await player.press("escape")
             await player.sees("No runs yet.")
+
+    play(script)
+
+
+def test_metric_that_was_asked_for_is_shown_first(play, bench):
+    bench.run()
+
+    async def script(player):
+        await player.sees("STARTED loss val_loss", "digits@1")
+        await player.press("s", *"-val_loss", "enter")
+        await player.sees("STARTED val_loss loss")
+
+    play(script)
+
+
+def test_table_gets_what_a_larger_terminal_has(play, bench):
+    bench.run("default/default/an-experiment-with-a-long-name")
+
+    async def script(player):
+        await player.sees("…")
+        assert "an-experiment-with-a-long-name@1" not in player.text()
+        await player.pilot.resize_terminal(120, 40)
+        await player.sees("an-experiment-with-a-long-name@1", "val_loss", "0.0400")
+        await player.pilot.resize_terminal(20, 5)
+        await player.sees("all runs")
+        await player.pilot.resize_terminal(80, 24)
+        await player.sees("q quit", "name@1")
+
+    play(script)
+
+
+def test_mouse_chooses_places_and_runs(play, bench):
+    bench.run("vision/cnn/faces")
+    bench.run()
+
+    async def script(player):
+        await player.sees("vision/cnn/faces@1", "digits@1")
+        (line,) = [place for place, text in enumerate(player.text().splitlines()) if "▶ vision" in text]
+        await player.pilot.click(offset=(6, line))
+        await player.sees("vision  1 run")
+        await player.misses("digits@1")
+        await player.pilot.click(offset=(40, 2))
+        await player.pilot.click(offset=(40, 2))
+        await player.sees("vision/cnn/faces@1  FINISHED", "METRIC")
+
+    play(script)
+
+
+def test_without_colours_the_text_is_as_bright_as_any(play, bench, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    bench.run(status="FAILED")
+
+    async def script(player):
+        await player.sees("FAILED")
+        strips = player.app.screen._compositor.render_strips()
+        colours = {
+            segment.text.strip(): segment.style.color
+            for strip in strips
+            for segment in strip
+            if segment.text.strip() in ("FAILED", "digits@1")
+        }
+        assert colours["FAILED"] == colours["digits@1"]
 
     play(script)

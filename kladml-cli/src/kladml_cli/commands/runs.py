@@ -76,11 +76,11 @@ def list_runs(*, place: RunPlace, tree: bool, where: str | None, sort: str | Non
     with place.open() as opened:
         of_experiment = None if place.experiment is None else opened.references.find_experiment(place.experiment)
         if condition is None and order is None:
-            newest, count = opened.catalog.newest_runs(limit, of_experiment)
+            newest, count = opened.newest_runs(limit, of_experiment)
             listing = Listing([Facts(run) for run in newest], count - len(newest))
             found = newest
         else:
-            found = opened.catalog.list_runs(of_experiment)
+            found = opened.list_runs(of_experiment)
             asked_for = [*([] if condition is None else condition.quantities), *([] if order is None else order[:1])]
             needs_texts = any(one.section in ("params", "tags") for one in asked_for)
             texts = RunTexts(opened.runs, opened.searching_tracker() if needs_texts else None)

@@ -110,8 +110,8 @@ def _print_head(page: RunPage) -> None:
     status = styled(page.run.status, sys.stdout, **{"bold": True, **STYLES.get(page.run.status, {})})
     took = f"{'took' if page.run.ended_at is not None else 'for'} {clock(page.seconds)}"
     click.echo(f"{styled(page.address, sys.stdout, bold=True)}  {status}  {started:%Y-%m-%d %H:%M:%S}, {took}")
-    if page.record.error:
-        click.echo(f"  {styled(page.record.error, sys.stdout, fg='red')}")
+    if page.error:
+        click.echo(f"  {styled(page.error, sys.stdout, fg='red')}")
     notes = [f"resumed {page.record.resumed} times"] if page.record.resumed else []
     if not page.has_record:
         known = f"what is known of it is from {page.record_from}" if page.record_from else "only the catalog knows it"

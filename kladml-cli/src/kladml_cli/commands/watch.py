@@ -16,8 +16,7 @@ from kladml_cli.settings_options import json_option
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from kladml.interfaces import CatalogRun, Listener
-    from kladml_cli.run_place import OpenPlace, RunPlace
+    from kladml_cli.run_place import RunPlace
 
 EPILOG = """\
 Examples:
@@ -70,14 +69,16 @@ def watch(*, place: RunPlace, run: str, past: int, interval: float, as_json: boo
     from kladml.errors import TrainingError
     from kladml.log import get_logger
     from kladml_cli.run_following import RunFollower
+    from kladml_cli.run_listening import listener_of
 
+    log = get_logger(__name__)
     with place.open() as opened:
         found = opened.find(run)
-        listener = _listener(opened, found)
+        _, listener = listener_of(opened, found, log.warning)
         try:
             follower = RunFollower(opened, found, interval, listener)
             if follower.hears_nothing:
-                get_logger(__name__).warning(f"nothing here tells of the metrics of {found.address}, only of its end")
+                log.warning(f"nothing here tells of the metrics of {found.address}, only of its end")
             ended = _follow(follower.past(), follower.coming(), past, as_json=as_json)
         finally:
             if listener is not None:
@@ -160,23 +161,3 @@ def _numbers(metrics: Mapping[str, Any]) -> Iterator[str]:
 
     for name, value in metrics.items():
         yield f"{name} {number(float(value))}"
-
-
-def _listener(opened: OpenPlace, run: CatalogRun) -> Listener | None:
-    """Return what receives the messages of a run's publisher, or None where none can be listened to."""
-    from kladml.errors import ConfigError, PluginError, PublisherError
-    from kladml.log import get_logger
-
-    if run.status != "RUNNING":
-        return None
-    selected = opened.configuration.resolved.selected("publisher") or []
-    names = [name for name in run.backends.get("publisher", "").split(",") if name]
-    for name in dict.fromkeys([*names, *selected]):
-        try:
-            publisher = opened.configuration.select("publisher", name)
-            if "listen" in publisher.capabilities:
-                listener: Listener = publisher.listen(f"kladml:{run.address}")
-                return listener
-        except (ConfigError, PluginError, PublisherError) as error:
-            get_logger(__name__).warning(f"publisher {name} cannot be listened to: {error}")
-    return None

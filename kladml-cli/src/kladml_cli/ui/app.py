@@ -24,13 +24,16 @@ _MOST_MESSAGES = 1_000
 
 CSS = """
 Screen { layout: vertical; background: $surface; }
-#heading { height: 1; background: $primary 40%; color: $text; padding: 0 1; text-style: bold; }
-#keys { height: 1; background: $panel; color: $text; }
-#error { height: auto; max-height: 4; background: $error 30%; color: $text; padding: 0 1; display: none; }
+#heading {
+    height: 1; background: $primary 40%; color: $text; padding: 0 1; text-style: bold;
+    text-wrap: nowrap; text-overflow: ellipsis;
+}
+#keys { height: 1; background: $panel; color: $text; text-wrap: nowrap; text-overflow: ellipsis; }
+#error { height: auto; max-height: 8; background: $error 30%; color: $text; padding: 0 1; display: none; }
 #body { height: 1fr; }
 DataTable { height: 1fr; background: $surface; scrollbar-size: 1 1; }
 Tree { scrollbar-size: 1 1; }
-#tree { width: 24; background: $panel; padding: 0; }
+#tree { width: 24; max-width: 34%; background: $panel; padding: 0; }
 #none { padding: 1 2; display: none; }
 """
 

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-STATUS_STYLES = {"RUNNING": "bold cyan", "FAILED": "bold red", "KILLED": "bold yellow", "FINISHED": "green"}
+STATUS_STYLES = {
+    "RUNNING": "bold cyan",
+    "FAILED": "bold red",
+    "LOST": "bold red",
+    "KILLED": "bold yellow",
+    "FINISHED": "green",
+}
 
 _NAMES = {"question_mark": "?", "slash": "/", "escape": "esc"}
 
@@ -60,6 +66,11 @@ class KladmlScreen(Screen[None]):
         self.query_one("#heading", Static).update(self.heading())
 
     @property
+    def is_open(self) -> bool:
+        """Whether it was not left; of one that was, parts may be gone already."""
+        return self.is_attached and self in self.app.screen_stack
+
+    @property
     def reader(self) -> Reader:
         """What reads in the background."""
         return self.app.reader
@@ -73,15 +84,15 @@ class KladmlScreen(Screen[None]):
             except Exception as error:  # noqa: BLE001 - shown; the screen stays usable
                 self.show_error(error)
             else:
-                self.show_error(None)
-                if self.is_attached:
+                if self.is_open:
+                    self.show_error(None)
                     then(result)
 
         self.run_worker(work(), name=name, group=name, exclusive=True, exit_on_error=True)
 
     def show_error(self, error: Exception | str | None) -> None:
         """Show an error as a sentence, or take it away."""
-        if not self.is_attached:
+        if not self.is_open:
             return
         text = "" if error is None else sentence_of(error)
         line = self.query_one("#error", Static)
@@ -118,7 +129,8 @@ class KladmlScreen(Screen[None]):
         return [(key, text) for key, text in found.items() if text]
 
     def on_resize(self) -> None:
-        """Show as many keys as fit."""
+        """Show as many keys as fit, and as much of the title."""
+        self.show_heading()
         line = _keys(self.key_texts(hidden=True))
         is_wide = line.cell_len <= self.size.width
         self.query_one("#keys", Static).update(line if is_wide else _keys(self.key_texts()))
@@ -137,6 +149,11 @@ def sentence_of(error: Exception | str) -> str:
     if isinstance(error, str | KladMLError):
         return " ".join(str(error).split())
     return f"KladML failed unexpectedly: {type(error).__name__}: {' '.join(str(error).split())}; please report it"
+
+
+def clipped(text: str, width: int) -> str:
+    """Return text that takes so many columns at most; of an address the end tells more."""
+    return text if len(text) <= width else f"…{text[1 - width :]}" if width > 1 else "…"
 
 
 def cell(text: object, **style: Any) -> Text:

@@ -13,6 +13,8 @@ from kladml_cli.run_rows import short
 from kladml_cli.ui.base import KladmlScreen, cell
 from kladml_cli.ui.metrics_table import MetricsTable, in_order
 from kladml_cli.ui.plot import Plot
+from kladml_cli.ui.shades import shade
+from kladml_cli.ui.tables import fill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +93,7 @@ class CompareScreen(KladmlScreen):
     def _legend(self) -> Text:
         text = Text()
         for place, address in enumerate(self._addresses):
-            text.append(f"{MARKS[place % len(MARKS)]} ", style=f"bold {COLOURS[place % len(COLOURS)]}")
+            text.append(f"{MARKS[place % len(MARKS)]} ", style=shade(f"bold {COLOURS[place % len(COLOURS)]}"))
             text.append(f"{short(address)}   ")
         return text
 
@@ -102,7 +104,7 @@ class CompareScreen(KladmlScreen):
             f"@{each.label}" if alone else f"{each.experiment.experiment}@{each.label}" for each in self._addresses
         ]
         return [
-            Text(f"{MARKS[place % len(MARKS)]} {label}", style=COLOURS[place % len(COLOURS)], justify="right")
+            Text(f"{MARKS[place % len(MARKS)]} {label}", style=shade(COLOURS[place % len(COLOURS)]), justify="right")
             for place, label in enumerate(labels)
         ]
 
@@ -114,10 +116,11 @@ class CompareScreen(KladmlScreen):
             rows[name] = [_telling(page.metrics.get(name)) for page in comparison.pages]
         self.query_one(MetricsTable).show(titles, rows)
         table: DataTable[Text] = self.query_one("#differences", DataTable)
-        table.clear(columns=True)
-        table.add_columns(Text("WHAT"), Text("NAME"), *titles)
-        for one in comparison.differences:
-            table.add_row(cell(one.what), cell(one.name), *(cell(_value(value)) for value in one.values))
+        differences = (
+            [cell(one.what), cell(one.name), *(cell(_value(value)) for value in one.values)]
+            for one in comparison.differences
+        )
+        fill(table, [Text("WHAT"), Text("NAME"), *titles], differences)
         table.display = bool(comparison.differences)
         self.query_one("#same").display = not comparison.differences
         self._plot()

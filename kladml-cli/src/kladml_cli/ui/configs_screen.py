@@ -10,9 +10,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import OptionList
 
-from kladml_cli.ui.base import KladmlScreen, sentence_of
+from kladml_cli.ui.base import KladmlScreen, clipped, sentence_of
 from kladml_cli.ui.facts import Facts, pairs
 from kladml_cli.ui.reading import in_background
+from kladml_cli.ui.shades import shade
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _IN_FORCE = "in force"
 _PATTERNS = ("*.yaml", "*.yml", "data/configs/**/*.yaml", "data/configs/**/*.yml")
 _LARGEST = 200_000
+_WIDTH = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class ConfigsScreen(KladmlScreen):
         self._files = files
         choices = self.query_one(OptionList)
         choices.clear_options()
-        choices.add_options([Text(_IN_FORCE, style="bold"), *(Text(file.name, no_wrap=True) for file in files)])
+        choices.add_options([Text(_IN_FORCE, style="bold"), *(Text(clipped(file.name, _WIDTH - 2)) for file in files)])
         choices.highlighted = 0
 
     def _content(self, file: ConfigFile | None) -> Text:
@@ -113,8 +115,8 @@ class ConfigsScreen(KladmlScreen):
                 return _in_force(loaded)
             loaded.check_backends()
         except KladMLError as error:
-            return Text().append(f"✗ {sentence_of(error)}\n\n", style="bold red") + text
-        return Text().append("✓ fits\n\n", style="bold green") + text
+            return Text().append(f"✗ {sentence_of(error)}\n\n", style=shade("bold red")) + text
+        return Text().append("✓ fits\n\n", style=shade("bold green")) + text
 
 
 def _in_force(loaded: Configuration) -> Text:

@@ -9,10 +9,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import DataTable
 
-from kladml_cli.ui.base import KladmlScreen, cell
+from kladml_cli.ui.base import KladmlScreen, cell, clipped
 from kladml_cli.ui.facts import Facts, pairs
 from kladml_cli.ui.reading import in_background
 from kladml_cli.ui.runs_table import moment
+from kladml_cli.ui.tables import fill
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
     from kladml.datasets import Column
     from kladml.datasets.catalog_versions import KnownVersion
 
+_TITLES = [
+    *(cell(title) for title in ("VERSION", "FORMAT")),
+    *(cell(title, justify="right") for title in ("ROWS", "FILES", "SIZE")),
+    *(cell(title) for title in ("ADDED", "WHERE")),
+]
 _MOST_FILES = 200
+_OTHER_COLUMNS = 65
+_LEAST_NAME = 12
 
 
 class DataScreen(KladmlScreen):
@@ -71,27 +79,28 @@ class DataScreen(KladmlScreen):
         return [version for name in names for version in known[::-1] if version.summary.name == name]
 
     def _show(self, versions: list[KnownVersion]) -> None:
-        from kladml_cli.terminal import size
-
         self._versions = versions
-        table: DataTable[Text] = self.query_one("#versions", DataTable)
-        table.clear(columns=True)
-        table.add_columns(*map(Text, ("VERSION", "FORMAT", "ROWS", "FILES", "SIZE", "ADDED", "WHERE")))
-        for version in versions:
-            short = version.summary
-            table.add_row(
-                cell(short.reference),
-                cell(short.format),
-                cell("-" if short.rows is None else f"{short.rows:,}", justify="right"),
-                cell(f"{short.files:,}", justify="right"),
-                cell(size(short.size), justify="right"),
-                cell(moment(short.created_at)),
-                cell(version.where),
-            )
+        room = max(self.app.size.width - _OTHER_COLUMNS, _LEAST_NAME)
+        fill(self.query_one("#versions", DataTable), _TITLES, (_cells(version, room) for version in versions))
         if not versions:
             none = "No data sets yet.\n\nAdd one with: kladml data add NAME PATH"
             self.query_one("#version", Facts).show(none)
         self.show_heading()
+
+
+def _cells(version: KnownVersion, room: int) -> list[Text]:
+    from kladml_cli.terminal import size
+
+    short = version.summary
+    return [
+        cell(clipped(short.reference, room)),
+        cell(short.format),
+        cell("-" if short.rows is None else f"{short.rows:,}", justify="right"),
+        cell(f"{short.files:,}", justify="right"),
+        cell(size(short.size), justify="right"),
+        cell(moment(short.created_at)),
+        cell(version.where),
+    ]
 
 
 def _described(version: KnownVersion) -> Text:

@@ -8,6 +8,8 @@ from rich.text import Text
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
+from kladml_cli.ui.shades import shade
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -52,5 +54,5 @@ def diff(lines: Sequence[str]) -> Text:
     styles = {"+": "green", "-": "red", "@": "cyan", "d": "bold"}
     text = Text()
     for line in lines:
-        text.append(f"{line}\n", style=styles.get(line[:1], ""))
+        text.append(f"{line}\n", style=shade(styles.get(line[:1], "")))
     return text

@@ -25,7 +25,7 @@ class HelpScreen(ModalScreen[None]):
     """
 
     CSS = """
-    HelpScreen { align: center middle; }
+    HelpScreen { align: center middle; background: $background 40%; }
     #help { width: 72; height: auto; max-height: 100%; border: round $primary; padding: 0 1; background: $surface; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q,enter", "dismiss", "close")]

@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 
 from kladml_cli.ui.base import KladmlScreen
 from kladml_cli.ui.facts import Facts
+from kladml_cli.ui.shades import shade
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -56,10 +57,12 @@ class LogsScreen(KladmlScreen):
         self._show()
 
     def _show(self) -> None:
+        if not self.is_open:
+            return
         text = Text().append("messages of this session\n", style="bold underline")
         for record in reversed(self.app.messages):
             text.append(f"{datetime.fromtimestamp(record.created).astimezone():%H:%M:%S}  ", style="dim")
-            text.append(f"{record.getMessage()}\n", style=_STYLES.get(record.levelno, ""))
+            text.append(f"{record.getMessage()}\n", style=shade(_STYLES.get(record.levelno, "")))
         if not self.app.messages:
             text.append("none\n", style="dim")
         text.append("\nruns that did not finish\n", style="bold underline")
@@ -74,11 +77,14 @@ class LogsScreen(KladmlScreen):
 
 def _failures(opened: OpenPlace) -> list[tuple[CatalogRun, str]]:
     """Return those of the newest runs that did not finish, each with its error."""
+    from kladml.history.standing import LOST, loss_of
     from kladml.runner.record import RunRecord
 
     found = []
-    for run in opened.catalog.newest_runs(_NEWEST)[0]:
-        if run.status in ("FAILED", "KILLED"):
-            record = RunRecord.read(opened.runs / run.address.path)
-            found.append((run, (record.error if record is not None else None) or ""))
+    for run in opened.newest_runs(_NEWEST, None)[0]:
+        if run.status in ("FAILED", "KILLED", LOST):
+            folder = opened.runs / run.address.path
+            record = RunRecord.read(folder)
+            error = (record.error if record is not None else None) or loss_of(folder)
+            found.append((run, error or ""))
     return found

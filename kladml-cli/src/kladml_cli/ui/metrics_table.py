@@ -8,6 +8,7 @@ from rich.text import Text
 from textual.widgets import DataTable
 
 from kladml_cli.ui.base import cell
+from kladml_cli.ui.tables import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +38,7 @@ class MetricsTable(DataTable[Text]):
         super().__init__(id="metrics", cursor_type="row")
         self._names: list[str] = []
         self._titles: list[str] = []
+        self._widths: list[int] = []
 
     @property
     def metric(self) -> str | None:
@@ -50,21 +52,22 @@ class MetricsTable(DataTable[Text]):
             titles: What the columns after the name are.
             rows: The cells of each metric.
         """
-        if [*rows] == self._names and [title.plain for title in titles] == self._titles:
-            columns = [*self.columns][1:]
-            for name, cells in rows.items():
-                for column, text in zip(columns, cells, strict=True):
-                    if self.get_cell(name, column).plain != text:
-                        self.update_cell(name, column, cell(text, justify="right"), update_width=True)
+        cells = {name: [cell(_label(name)), *(cell(text, justify="right") for text in rows[name])] for name in rows}
+        fits = all(
+            text.cell_len <= width for row in cells.values() for text, width in zip(row, self._widths, strict=False)
+        )
+        if fits and [*rows] == self._names and [title.plain for title in titles] == self._titles:
+            for name, row in cells.items():
+                for place, text in enumerate(row):
+                    if self.get_cell(name, str(place)).plain != text.plain:
+                        self.update_cell(name, str(place), text)
             return
         at = self.metric
         self._names, self._titles = [*rows], [title.plain for title in titles]
-        self.clear(columns=True)
-        self.add_column(Text("METRIC"), key="metric")
-        for place, title in enumerate(titles):
-            self.add_column(title, key=str(place))
-        for name, cells in rows.items():
-            label = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
-            self.add_row(cell(label), *(cell(text, justify="right") for text in cells), key=name)
+        self._widths = fill(self, [Text("METRIC"), *titles], cells.values(), cells)
         if at in self._names:
             self.move_cursor(row=self._names.index(at), animate=False)
+
+
+def _label(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"

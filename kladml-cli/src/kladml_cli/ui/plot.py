@@ -9,6 +9,7 @@ from rich.text import Text
 from textual.widget import Widget
 
 from kladml_cli.plots import COLOURS, MARKS
+from kladml_cli.ui.shades import shade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -136,9 +137,9 @@ class _Canvas:
         for column in range(self._columns):
             mark = self._marks.get((row, column))
             if mark is not None:
-                text.append(MARKS[mark % len(MARKS)], style=f"bold {COLOURS[mark % len(COLOURS)]}")
+                text.append(MARKS[mark % len(MARKS)], style=shade(f"bold {COLOURS[mark % len(COLOURS)]}"))
             elif self._dots[row][column]:
-                colour = COLOURS[self._owner[row][column] % len(COLOURS)]
+                colour = shade(COLOURS[self._owner[row][column] % len(COLOURS)])
                 text.append(chr(_BLANK + self._dots[row][column]), style=colour)
             else:
                 text.append(" ")

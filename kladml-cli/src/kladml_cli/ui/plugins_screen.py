@@ -12,6 +12,8 @@ from textual.widgets import DataTable
 from kladml_cli.ui.base import KladmlScreen, cell
 from kladml_cli.ui.facts import Facts, pairs
 from kladml_cli.ui.reading import in_background
+from kladml_cli.ui.shades import shade
+from kladml_cli.ui.tables import fill
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -71,16 +73,8 @@ class PluginsScreen(KladmlScreen):
     def _show(self, states: list[PluginState]) -> None:
         self._states = states
         table: DataTable[Text] = self.query_one("#plugins", DataTable)
-        table.add_columns(*map(Text, ("KIND", "NAME", "STATE", "VERSION", "DISTRIBUTION")))
-        for state in states:
-            entry = state.entry
-            table.add_row(
-                cell(entry.kind),
-                cell(entry.name),
-                cell(state.state, style=_STYLES.get(state.state, "")),
-                cell(entry.version),
-                cell(entry.distribution),
-            )
+        titles = [*map(Text, ("KIND", "NAME", "STATE", "VERSION", "DISTRIBUTION"))]
+        fill(table, titles, map(_cells, states))
         self.show_heading()
 
 
@@ -92,11 +86,17 @@ def _installed() -> list[PluginState]:
     return installed_states(PluginRegistry(), frozenset(COMMANDS))
 
 
+def _cells(state: PluginState) -> list[Text]:
+    entry = state.entry
+    shown = cell(state.state, style=shade(_STYLES.get(state.state, "")))
+    return [cell(entry.kind), cell(entry.name), shown, cell(entry.version), cell(entry.distribution)]
+
+
 def _known(state: PluginState) -> Text:
     entry = state.entry
     text = Text().append(f"{entry.kind} {entry.name}\n", style="bold underline")
     if state.problem:
-        text.append(f"{state.state}: {state.problem}\n", style=_STYLES.get(state.state, ""))
+        text.append(f"{state.state}: {state.problem}\n", style=shade(_STYLES.get(state.state, "")))
     text += pairs("", [("module", entry.value), ("owner", entry.owner)])
     return text.append("\nenter loads it and shows its settings", style="dim")
 

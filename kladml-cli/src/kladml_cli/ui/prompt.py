@@ -22,7 +22,7 @@ class Prompt(ModalScreen[str | None]):
     """
 
     CSS = """
-    Prompt { align: center bottom; }
+    Prompt { align: center bottom; background: $background 40%; }
     Prompt Input { border: round $primary; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave")]

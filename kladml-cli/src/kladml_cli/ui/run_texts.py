@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from kladml_cli.ui.base import STATUS_STYLES
+from kladml_cli.ui.base import STATUS_STYLES, clipped
 from kladml_cli.ui.facts import diff, pairs
+from kladml_cli.ui.shades import shade
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,17 +18,26 @@ if TYPE_CHECKING:
     from kladml_cli.run_place import OpenPlace
 
 
-def heading(page: RunPage) -> Text:
-    """Return the address, the status and the times of a run."""
+def heading(page: RunPage, publisher: str | None, width: int) -> Text:
+    """Return the address, the status and the times of a run, and the publisher that it is heard through.
+
+    Args:
+        page: The run.
+        publisher: The publisher that is listened to, or None.
+        width: Columns that there are; the address gets what the rest leaves.
+    """
     from kladml_backends_console.wording import clock
 
     run = page.run
-    text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f"{page.address}  ")
-    text.append(run.status, style=STATUS_STYLES.get(run.status, ""))
-    took = "took" if run.ended_at is not None else "for"
-    text.append(f"  {run.started_at.astimezone():%Y-%m-%d %H:%M}, {took} {clock(page.seconds)}", style="not bold")
-    return text
+    rest = Text("  ").append(run.status, style=shade(STATUS_STYLES.get(run.status, "")))
+    if run.status == "RUNNING":
+        heard = "" if publisher is None else f", live from {publisher}"
+        rest.append(f"  for {clock(page.seconds)}{heard}", style="not bold")
+    else:
+        rest.append(f"  {run.started_at.astimezone():%Y-%m-%d %H:%M}", style="not bold")
+        if run.ended_at is not None:
+            rest.append(f", took {clock(page.seconds)}", style="not bold")
+    return Text(clipped(page.address, width - len(rest)), no_wrap=True).append_text(rest)
 
 
 def parameters(page: RunPage, *, with_all: bool) -> Text:

@@ -38,11 +38,13 @@ class Chosen:
         choice: How.
         runs: The runs, in order.
         count: How many there are without the limit.
+        asked_for: Metrics that the condition or the order asks for.
     """
 
     choice: Choice
     runs: list[CatalogRun]
     count: int
+    asked_for: tuple[str, ...] = ()
 
 
 def choose(opened: OpenPlace, choice: Choice) -> Chosen:
@@ -53,9 +55,9 @@ def choose(opened: OpenPlace, choice: Choice) -> Chosen:
     """
     experiment = ExperimentAddress(*choice.place) if len(choice.place) == len(LEVELS) else None
     if not (choice.where or choice.order) and (experiment is not None or not choice.place):
-        runs, count = opened.catalog.newest_runs(choice.limit, experiment)
+        runs, count = opened.newest_runs(choice.limit, experiment)
         return Chosen(choice, runs, count)
-    found = opened.catalog.list_runs(experiment)
+    found = opened.list_runs(experiment)
     if experiment is None and choice.place:
         found = [run for run in found if _names(run)[: len(choice.place)] == choice.place]
     if not (choice.where or choice.order):
@@ -70,7 +72,8 @@ def choose(opened: OpenPlace, choice: Choice) -> Chosen:
     needs_texts = any(one.section in ("params", "tags") for one in asked_for)
     texts = RunTexts(opened.runs, opened.searching_tracker() if needs_texts else None)
     listing = list_runs(found, texts, where=condition, order=order, limit=choice.limit)
-    return Chosen(choice, listing.runs, len(listing.runs) + listing.left_out)
+    metrics = tuple(dict.fromkeys(one.name for one in reversed(asked_for) if one.section == "metrics"))
+    return Chosen(choice, listing.runs, len(listing.runs) + listing.left_out, metrics)
 
 
 def places_with_experiments(opened: OpenPlace) -> set[Place]:

@@ -85,6 +85,11 @@ class RunsScreen(KladmlScreen):
         self.load("first", lambda: self.reader.read(self._read_first), self._show_first)
         self.set_interval(_REFRESH, self._refresh_runs)
 
+    def on_resize(self) -> None:
+        """Give the columns of the table what there is now."""
+        if self._chosen is not None:
+            self.call_after_refresh(self._show_runs, self._chosen)
+
     def on_tree_node_highlighted(self, event: Tree.NodeHighlighted[Place]) -> None:
         """Show the runs of the place under the cursor."""
         place = event.node.data or ()

@@ -12,7 +12,8 @@ from textual.widgets import DataTable
 
 from kladml_cli.plots import COLOURS, MARKS
 from kladml_cli.run_rows import short
-from kladml_cli.ui.base import STATUS_STYLES, cell
+from kladml_cli.ui.base import STATUS_STYLES, cell, clipped
+from kladml_cli.ui.shades import shade
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +60,7 @@ class RunsTable(DataTable[Text]):
         room = self.size.width - 1 - _MARK_WIDTH - _STATUS_WIDTH - _STARTED_WIDTH - 8 * _PADDING
         metrics: dict[str, int] = {}
         used = 0
-        for name in telling(chosen.runs):
+        for name in dict.fromkeys((*chosen.asked_for, *telling(chosen.runs))):
             left = room - used - wanted - 2 * _PADDING
             if metrics and left < _metric_width(name):
                 break
@@ -70,7 +71,7 @@ class RunsTable(DataTable[Text]):
             key: self._cells(run, clipped(label, width), metrics)
             for (key, run), label in zip(runs.items(), labels, strict=True)
         }
-        shape = ([*runs], metrics, width)
+        shape = ([*runs], [*metrics.items()], width)
         before, self._runs = self._runs, runs
         if shape == self._shape:
             self._update(rows, [key for key in runs if runs[key] != before.get(key)])
@@ -84,7 +85,7 @@ class RunsTable(DataTable[Text]):
         self.add_column(Text("STATUS"), width=_STATUS_WIDTH, key="status")
         self.add_column(Text("STARTED"), width=_STARTED_WIDTH, key="started")
         for name, takes in metrics.items():
-            self.add_column(Text(clipped(name, takes), justify="right"), width=takes, key=f"metrics.{name}")
+            self.add_column(Text(_begun(name, takes), justify="right"), width=takes, key=f"metrics.{name}")
         for key, cells in rows.items():
             self.add_row(*cells, key=key)
         if at in runs:
@@ -118,7 +119,7 @@ class RunsTable(DataTable[Text]):
         if key not in self.marked:
             return Text(" ")
         place = [*self.marked].index(key)
-        return Text(MARKS[place % len(MARKS)], style=f"bold {COLOURS[place % len(COLOURS)]}")
+        return Text(MARKS[place % len(MARKS)], style=shade(f"bold {COLOURS[place % len(COLOURS)]}"))
 
     def _cells(self, run: CatalogRun, label: str, metrics: Iterable[str]) -> list[Text]:
         from kladml_backends_console.wording import number
@@ -127,7 +128,7 @@ class RunsTable(DataTable[Text]):
         return [
             self._mark(str(run.address)),
             cell(label),
-            cell(run.status, style=STATUS_STYLES.get(run.status, "")),
+            cell(run.status, style=shade(STATUS_STYLES.get(run.status, ""))),
             cell(moment(run.started_at)),
             *(cell(value, justify="right") for value in values),
         ]
@@ -141,6 +142,10 @@ def telling(runs: Iterable[CatalogRun]) -> list[str]:
     return [*ranked(dict.fromkeys(names, 0.0))]
 
 
+def _begun(name: str, width: int) -> str:
+    return name if len(name) <= width else f"{name[: width - 1]}…"
+
+
 def _metric_width(name: str) -> int:
     return min(max(len(name), _LEAST_METRIC), _MOST_METRIC)
 
@@ -149,8 +154,3 @@ def moment(time: datetime) -> str:
     """Return a time as short as it is clear: without the year where that is this one."""
     local = time.astimezone()
     return f"{local:%m-%d %H:%M}" if local.year == datetime.now().astimezone().year else f"{local:%Y-%m-%d}"
-
-
-def clipped(text: str, width: int) -> str:
-    """Return text that takes so many columns at most; of an address the end tells more."""
-    return text if len(text) <= width else f"…{text[1 - width :]}"

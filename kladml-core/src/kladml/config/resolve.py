@@ -126,12 +126,13 @@ def resolve(
         ConfigError: A key is unknown, a value does not fit, the profile is not defined, or a secret stands in
             a file.
     """
+    keys = schema_keys(RunConfig)
     plain, profiles = split_profiles(files)
     entries: dict[str, ConfigEntry] = {}
     for entry in (*plain, *pick_profile(profiles, profile), *environment, *overrides):
-        if not _is_empty_section(entry):
+        if not _is_empty_section(entry, keys):
             _put(entries, _section_shorthand(entry))
-    known = [*schema_keys(RunConfig), *(f"{kind}.use" for kind in BACKEND_SECTIONS)]
+    known = [*keys, *(f"{kind}.use" for kind in BACKEND_SECTIONS)]
     for entry in entries.values():
         section, _, rest = entry.key.partition(".")
         if section in BACKEND_SECTIONS:
@@ -154,11 +155,11 @@ def _put(entries: dict[str, ConfigEntry], entry: ConfigEntry) -> None:
     entries[entry.key] = entry
 
 
-def _is_empty_section(entry: ConfigEntry) -> bool:
+def _is_empty_section(entry: ConfigEntry, known: Iterable[str]) -> bool:
     """Tell whether an entry is a section whose keys are all commented out, which says nothing."""
     if entry.value is not None:
         return False
-    return entry.key in BACKEND_SECTIONS or any(key.startswith(f"{entry.key}.") for key in schema_keys(RunConfig))
+    return entry.key in BACKEND_SECTIONS or any(key.startswith(f"{entry.key}.") for key in known)
 
 
 def _section_shorthand(entry: ConfigEntry) -> ConfigEntry:

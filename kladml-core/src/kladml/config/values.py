@@ -32,9 +32,12 @@ def build(schema: type[Any], entries: Iterable[ConfigEntry], *, prefix: str = ""
         WrongTypeError: A value has another type or is out of range.
         MissingSettingError: A key without default is not given.
     """
+    keys = schema_keys(schema, prefix)
+    entries = [*entries]
+    if not entries and all(key.default is not dataclasses.MISSING for key in keys.values()):
+        return schema()  # as OmegaConf would build it, without the time that its import takes
     from omegaconf import OmegaConf
 
-    keys = schema_keys(schema, prefix)
     tree = OmegaConf.structured(schema)
     _unlock(tree)
     given = set()

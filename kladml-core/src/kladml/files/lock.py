@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
+from kladml.files.process import birth_of, is_gone
 from kladml.files.whole import written_whole
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class FolderLock:
         with written_whole(self._note) as temporary:
             note = {
                 "pid": os.getpid(),
+                "birth": birth_of(os.getpid()),
                 "host": socket.gethostname(),
                 "since": datetime.now(UTC).isoformat(timespec="seconds"),
             }
@@ -121,6 +123,16 @@ class FolderLock:
         if not holder:
             return "another process"
         return f"process {holder.get('pid', '?')} on {holder.get('host', '?')}, since {holder.get('since', '?')}"
+
+
+def lost_holder(folder: Path) -> int | None:
+    """Return the process of this machine that had a folder and ended without letting go of it, or None."""
+    try:
+        note = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
+        process, birth = int(note["pid"]), str(note.get("birth", ""))
+        return process if note["host"] == socket.gethostname() and is_gone(process, birth) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 @cache

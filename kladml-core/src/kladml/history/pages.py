@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from kladml.history.series import series_of
+from kladml.history.standing import LOST, loss_of
 from kladml.runner.record import CODE_DIFF, CONFIG, RunRecord
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class RunPage:
         criterion: What is known of the monitored metric.
         has_record: Whether its folder is on this machine.
         record_from: The other place that has the record, as people read it, or None.
+        problem: Why its tracker could not be read, or nothing.
     """
 
     run: CatalogRun
@@ -42,6 +44,7 @@ class RunPage:
     criterion: Criterion | None = None
     has_record: bool = True
     record_from: str | None = None
+    problem: str = ""
 
     @property
     def address(self) -> str:
@@ -94,6 +97,13 @@ class RunPage:
         found: Mapping[str, str] = self.record.environment.get("distributions") or {}
         return dict(found)
 
+    @property
+    def error(self) -> str | None:
+        """Why it ended early, or how it was lost; None where nothing is known."""
+        if self.run.status == LOST:
+            return loss_of(self.folder)
+        return self.record.error
+
     def code_diff(self) -> str | None:
         """Return how its code differed from its revision, or None."""
         file = self.folder / CODE_DIFF
@@ -105,7 +115,7 @@ class RunPage:
             "address": self.address,
             "run_id": self.run.run_id,
             "status": self.run.status,
-            "error": self.record.error,
+            "error": self.error,
             "started_at": self.run.started_at.isoformat(),
             "ended_at": None if self.run.ended_at is None else self.run.ended_at.isoformat(),
             "seconds": self.seconds,

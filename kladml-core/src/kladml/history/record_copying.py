@@ -8,6 +8,7 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from kladml.errors import RefusedRunError, TrackerError
+from kladml.history.standing import LOST
 from kladml.runner.provenance import experiment_tags
 from kladml.runner.registration import flat_name
 
@@ -82,7 +83,7 @@ class _Copying:
                 flat_name(self._page.run.address.experiment), self._page.params.get("run_name")
             )
             self._remember(run_id)
-        elif status == self._page.run.status and self._is_same(known) is not False:
+        elif status == self._status and self._is_same(known) is not False:
             return self._as_it_is(known)
         else:
             self._go_on(known)
@@ -105,7 +106,7 @@ class _Copying:
         if any(one.run_id == run_id for one in self._tracker.undelivered()):
             self._tracker.sync(run_id)
         if "read" not in self._tracker.capabilities:
-            return self._page.run.status
+            return self._status
         try:
             tracked = self._tracker.get_run(run_id)
         except RefusedRunError:
@@ -143,9 +144,14 @@ class _Copying:
             else:
                 for key, value, _, step in page.points:
                     tracker.log_metric(key, value, step)
-            status = page.run.status
+            status = self._status
         finally:
             tracker.end_run(status)
+
+    @property
+    def _status(self) -> str:
+        """The status of the copy: trackers do not know that a run is lost."""
+        return "KILLED" if self._page.run.status == LOST else self._page.run.status
 
     def _times(self) -> dict[str, str]:
         """Return when the run began and ended, which a tracker takes for the time of the copy."""

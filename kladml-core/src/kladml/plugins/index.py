@@ -13,9 +13,11 @@ from kladml.plugins.kinds import KINDS, NAME_PATTERN
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from importlib_metadata import EntryPoint
+    from importlib_metadata import Distribution, EntryPoint
 
 DISABLED_VARIABLE = "KLADML_DISABLED_PLUGINS"
+
+_FIELD = re.compile("^(Name|Version):(.+)$", re.MULTILINE)
 
 log = get_logger(__name__)
 
@@ -84,15 +86,18 @@ class PluginIndex:
         off = [word.strip() for word in disabled if word.strip()]
         kinds = {kind.group: kind.name for kind in KINDS.values()}
         entries = []
+        owners: dict[Distribution, tuple[str, str]] = {}
         for point in _entry_points():
             if point.group not in kinds or point.dist is None:
                 continue
             try:
-                owner = point.dist.name, point.dist.version
+                if point.dist not in owners:
+                    owners[point.dist] = _name_and_version(point.dist)
             except (LookupError, OSError, ValueError) as error:
-                log.warning(f"{point.group} '{point.name}' is left out, its metadata is damaged: {error}")
+                place = point.dist.locate_file("")
+                log.warning(f"{point.group} '{point.name}' is left out, its metadata is damaged: {error} (in {place})")
                 continue
-            entry = PluginEntry(kinds[point.group], point.name, *owner, point.value)
+            entry = PluginEntry(kinds[point.group], point.name, *owners[point.dist], point.value)
             switched_off = any(word == str(entry) or entry.is_from(word) for word in off)
             entries.append(replace(entry, disabled=switched_off))
         return cls(entries)
@@ -100,6 +105,15 @@ class PluginIndex:
     def of_kind(self, kind: str) -> list[PluginEntry]:
         """Return the entries of a kind."""
         return [entry for entry in self.entries if entry.kind == kind]
+
+
+def _name_and_version(distribution: Distribution) -> tuple[str, str]:
+    """Read two fields; the whole metadata takes the import of Python's mail package and reading all that is in it."""
+    head = (distribution.read_text("METADATA") or "").partition("\n\n")[0]
+    found = dict(_FIELD.findall(head))
+    if len(found) < 2:  # noqa: PLR2004 - both: an older form of metadata, or it is damaged
+        return distribution.metadata["Name"], distribution.metadata["Version"]
+    return found["Name"].strip(), found["Version"].strip()
 
 
 def _entry_points() -> Iterable[EntryPoint]:
