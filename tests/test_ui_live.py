@@ -105,7 +105,9 @@ def test_run_is_heard_through_redis_alone_until_the_server_is_killed(tmp_path):
             await player.sees(rf"loss_step +\S+ +(?!{step}\b)\d+")
             (epoch,) = await player.sees(r"loss +\S+ +(\d+)")
             await player.sees(rf"loss +\S+ +(?!{epoch}\b)\d+")
-            subprocess.run(["redis-cli", "-p", port, "shutdown", "nosave"], check=False, capture_output=True)
+            await asyncio.to_thread(
+                subprocess.run, ["redis-cli", "-p", port, "shutdown", "nosave"], check=False, capture_output=True
+            )
             await player.sees(
                 "nothing can be received from the Redis server at .*; the tracker's records are followed instead"
             )
