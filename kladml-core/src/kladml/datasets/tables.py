@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from kladml.datasets.csv_blocks import csv_blocks
 from kladml.datasets.csv_files import CSV_NULLS, csv_error, csv_header
 from kladml.datasets.formats import format_of
 from kladml.errors import DataError
@@ -91,18 +93,33 @@ class Table:
         files = [file for file in self.files if format_of(file.name) == "csv"]
         if not files:
             return {}
-        frames = require("polars")
         found: dict[str, Any] = {}
+        names: dict[str, Any] = {}
         for file in files:
-            csv_header(file)
+            own = csv_header(file)
+            names |= dict.fromkeys(own, self._arrow.string())
             try:
-                scanned = frames.scan_csv(file.path, infer_schema_length=None, null_values=list(CSV_NULLS))
-                schema = scanned.collect_schema()
-            except (frames.exceptions.PolarsError, OSError) as error:
+                for block in csv_blocks(file.path, own):
+                    self._widen(found, block)
+            except (require("polars").exceptions.PolarsError, OSError) as error:
                 raise csv_error(file, {}, error) from error
-            for name, dtype in schema.items():
-                found[name] = self._wider(found.get(name), self._of_polars(frames, dtype))
-        return found
+        return names | found
+
+    def _widen(self, found: dict[str, Any], block: bytes) -> None:
+        """Make the types of columns wide enough for a block; a column without a value there tells nothing."""
+        frames, text = require("polars"), self._arrow.string()
+        given: dict[str, Any] = {"null_values": list(CSV_NULLS)}
+        schema = frames.scan_csv(BytesIO(block), infer_schema_length=None, **given).collect_schema()
+        new = {name: self._of_polars(frames, dtype) for name, dtype in schema.items()}
+        doubted = [name for name, type_ in new.items() if type_ == text and found.get(name) != text]
+        if doubted:
+            # What is empty counts as text there.
+            cells = frames.read_csv(BytesIO(block), columns=doubted, infer_schema=False, **given)
+            for name in doubted:
+                if cells[name].null_count() == len(cells):
+                    del new[name]
+        for name, type_ in new.items():
+            found[name] = self._wider(found.get(name), type_)
 
     def _of_polars(self, frames: ModuleType, dtype: Any) -> pa.DataType:
         if dtype == frames.Boolean:
