@@ -45,7 +45,7 @@ class MeanModel(BaseModel):
 def data():
     return [[0.0], [1.0]], [1.0, 2.0]
 """
-QUICK = ("--model", "model.py:MeanModel", "--data", "model.py:data", "--tracker", "none")
+QUICK = ("--model", "mean.py:MeanModel", "--data", "mean.py:data", "--tracker", "none")
 
 
 class Workspace:
@@ -122,8 +122,7 @@ def test_a_team_works_through_the_command(workspace, url):
 
 
 def test_eight_processes_at_once_get_numbers_without_gaps(workspace):
-    quick = [part.replace("model.py", "mean.py") for part in QUICK]
-    started = [workspace.start("train", *quick, "--experiment", "crowd", "--publisher", "none") for _ in range(AT_ONCE)]
+    started = [workspace.start("train", *QUICK, "--experiment", "crowd", "--publisher", "none") for _ in range(AT_ONCE)]
     for process in started:
         workspace.ended(process)
     runs = json.loads(workspace.kladml("runs", "list", "--experiment", "crowd", "--json"))

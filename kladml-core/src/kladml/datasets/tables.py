@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from kladml.datasets.csv_blocks import csv_blocks
 from kladml.datasets.csv_files import CSV_NULLS, csv_error, csv_header
 from kladml.datasets.formats import format_of
 from kladml.errors import DataError
@@ -91,19 +93,35 @@ class Table:
         files = [file for file in self.files if format_of(file.name) == "csv"]
         if not files:
             return {}
-        frames = require("polars")
         found: dict[str, Any] = {}
+        names: dict[str, Any] = {}
         for file in files:
-            names = csv_header(file)
+            own = csv_header(file)
+            names |= dict.fromkeys(own, self._arrow.string())
+            # Numbers instead of names: polars leaves quotes in a name doubled, as the file has them.
+            places = {str(place): name for place, name in enumerate(own)}
             try:
-                scanned = frames.scan_csv(file.path, infer_schema_length=None, null_values=list(CSV_NULLS))
-                schema = scanned.collect_schema()
-            except (frames.exceptions.PolarsError, OSError) as error:
+                for block in csv_blocks(file.path, list(places)):
+                    self._widen(found, block, places)
+            except (require("polars").exceptions.PolarsError, OSError) as error:
                 raise csv_error(file, {}, error) from error
-            # By position: polars leaves quotes in a name doubled, as the file has them.
-            for name, dtype in zip(names, schema.dtypes(), strict=False):
-                found[name] = self._wider(found.get(name), self._of_polars(frames, dtype))
-        return found
+        return names | found
+
+    def _widen(self, found: dict[str, Any], block: bytes, places: Mapping[str, str]) -> None:
+        """Make the types of columns wide enough for a block; a column without a value there tells nothing."""
+        frames, text = require("polars"), self._arrow.string()
+        given: dict[str, Any] = {"null_values": list(CSV_NULLS)}
+        schema = frames.scan_csv(BytesIO(block), infer_schema_length=None, **given).collect_schema()
+        new = {place: self._of_polars(frames, dtype) for place, dtype in schema.items() if place in places}
+        doubted = [place for place, type_ in new.items() if type_ == text and found.get(places[place]) != text]
+        if doubted:
+            # What is empty counts as text there.
+            cells = frames.read_csv(BytesIO(block), columns=doubted, infer_schema=False, **given)
+            for place in doubted:
+                if cells[place].null_count() == len(cells):
+                    del new[place]
+        for place, type_ in new.items():
+            found[places[place]] = self._wider(found.get(places[place]), type_)
 
     def _of_polars(self, frames: ModuleType, dtype: Any) -> pa.DataType:
         if dtype == frames.Boolean:

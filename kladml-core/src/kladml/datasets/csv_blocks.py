@@ -1,0 +1,65 @@
+"""A CSV file in blocks of whole rows, so that finding out its types takes the memory of one block."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+_BLOCK = 8 << 20
+
+
+def csv_blocks(path: Path, names: Sequence[str], block: int = _BLOCK) -> Iterator[bytes]:
+    """Yield the rows of a CSV file, some at a time, each time below a line with the names of the columns.
+
+    A line break between quotes does not end a row. A row that is larger than a block makes that block larger.
+
+    Args:
+        path: The file, whose first row is that of the names.
+        names: The names.
+        block: Bytes of a block.
+    """
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(names)
+    header = line.getvalue().encode()
+    is_first, rest = True, b""
+    with path.open("rb") as file:
+        while True:
+            read = file.read(block)
+            data = rest + read
+            if is_first:
+                end = _first_end(data)
+                if end < 0 and read:
+                    rest = data
+                    continue
+                data, is_first = data[end:] if end > 0 else b"", False
+            end = _last_end(data) if read else len(data)
+            if end:
+                yield header + data[:end]
+            rest = data[end:]
+            if not read:
+                return
+
+
+def _first_end(data: bytes) -> int:
+    """Return where the first row ends, or -1; an even number of quotes before a line break means that it ends one."""
+    end = data.find(b"\n")
+    while end >= 0 and data.count(b'"', 0, end) % 2:
+        end = data.find(b"\n", end + 1)
+    return end + 1 if end >= 0 else -1
+
+
+def _last_end(data: bytes) -> int:
+    """Return where the last whole row ends, or 0."""
+    quotes = data.count(b'"')
+    end = len(data)
+    while (found := data.rfind(b"\n", 0, end)) >= 0:
+        quotes -= data.count(b'"', found, end)
+        if quotes % 2 == 0:
+            return found + 1
+        end = found
+    return 0
