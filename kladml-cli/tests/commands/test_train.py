@@ -395,3 +395,18 @@ def test_storage_that_refuses_is_said_before_the_first_epoch(train, workspace):
     line = one_error(train(), 5)
     assert f"the folder {workspace / 'data'} cannot be written to" in line
     assert "training" not in train().output
+
+
+def test_the_name_of_a_configuration_works_as_well_as_a_path(kladml, net, workspace, monkeypatch):
+    folder = workspace / "data/configs/small"
+    folder.mkdir(parents=True)
+    (workspace / "net.py").rename(folder / "net.py")  # looked for beside the configuration first
+    (folder / "one.yaml").write_text(
+        "model: {ref: net.py:Net}\ndata: {train: net.py:data}\ntraining: {max_epochs: 1}\ntracker: none\nstorage: none\n"
+    )
+    monkeypatch.chdir(workspace / "data")
+    assert kladml("train", "small/one").status == 0
+    # After --resume, too, it says how to train, and nothing says what to resume.
+    assert kladml("train", "--resume", "small/one", "--set", "training.max_epochs=2").status == 7
+    assert kladml("train", "small/one", "--resume", "@1", "--set", "training.max_epochs=2").status == 0
+    assert "did you mean small/one?" in one_error(kladml("train", "small/on"), 3)
