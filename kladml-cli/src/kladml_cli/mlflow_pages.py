@@ -57,7 +57,7 @@ def serve(place: RunPlace, host: str, port: int) -> None:
 def server_command(tracker: LocalTracker, host: str, port: int) -> list[str]:
     """Return the command that starts the server on the database of a local tracker."""
     uri = f"sqlite:///{tracker.database.as_posix()}"
-    where = ["--backend-store-uri", uri, "--host", host, "--port", str(port)]
+    where = ["--backend-store-uri", uri, "--host", host, "--port", str(port), "--workers", "1"]
     return [sys.executable, "-m", "mlflow", "server", *where]
 
 

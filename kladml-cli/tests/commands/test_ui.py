@@ -67,7 +67,7 @@ def test_web_starts_a_server_on_the_database(workspace):
         command = mlflow_pages.server_command(tracker, "127.0.0.1", 5001)
     assert command[:4] == [sys.executable, "-m", "mlflow", "server"]
     assert f"sqlite:///{Path(tracker.database).as_posix()}" in command
-    assert command[-4:] == ["--host", "127.0.0.1", "--port", "5001"]
+    assert command[-6:] == ["--host", "127.0.0.1", "--port", "5001", "--workers", "1"]
 
 
 def test_server_that_ends_by_itself_is_an_error(kladml, workspace, monkeypatch):
