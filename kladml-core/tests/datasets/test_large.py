@@ -15,7 +15,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 MEGABYTE = 1 << 20
-MOST_GROWTH = 200
+MOST_GROWTH = 300
+"""Megabytes: pyarrow reads some 30 blocks of 8 MB ahead, which a small file does not have."""
 ADDING = """
 import re, sys, threading, time
 from pathlib import Path
