@@ -280,7 +280,12 @@ def reliability(session: nox.Session) -> None:
     needs = {line for name in COMMAND for line in group("test", of=name)}
     install_editable(session, COMMAND, *needs, *group("test"))
     env = {"KLADML_RELIABILITY": "1", "OMP_NUM_THREADS": "1"}
-    folders = ["kladml-core/tests/training", "kladml-core/tests/runner", "kladml-cli/tests/commands"]
+    folders = [
+        "kladml-core/tests/datasets",
+        "kladml-core/tests/training",
+        "kladml-core/tests/runner",
+        "kladml-cli/tests/commands",
+    ]
     session.run("pytest", *folders, "tests/test_distributed_train.py", env=env)
     session.run("python", "benchmarks/reliability.py", *session.posargs, env=env)
 
