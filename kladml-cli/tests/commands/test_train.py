@@ -402,7 +402,8 @@ def test_the_name_of_a_configuration_works_as_well_as_a_path(kladml, net, worksp
     folder.mkdir(parents=True)
     (workspace / "net.py").rename(folder / "net.py")  # looked for beside the configuration first
     (folder / "one.yaml").write_text(
-        "model: {ref: net.py:Net}\ndata: {train: net.py:data}\ntraining: {max_epochs: 1}\ntracker: none\nstorage: none\n"
+        "model: {ref: net.py:Net}\ndata: {train: net.py:data}\n"
+        "training: {max_epochs: 1}\ntracker: none\nstorage: none\n"
     )
     monkeypatch.chdir(workspace / "data")
     assert kladml("train", "small/one").status == 0
