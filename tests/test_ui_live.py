@@ -11,6 +11,7 @@ import sys
 from contextlib import contextmanager
 
 import pytest
+import redis
 
 from servers import free_port, redis_server
 
@@ -97,7 +98,6 @@ def play(folder, script):
 
 def test_run_is_heard_through_redis_alone_until_the_server_is_killed(tmp_path):
     with redis_server(tmp_path) as url, training(tmp_path, url) as process:
-        port = url.rpartition(":")[2].partition("/")[0]
 
         async def script(player):
             await player.sees("RUNNING for .*, live from redis")
@@ -105,9 +105,7 @@ def test_run_is_heard_through_redis_alone_until_the_server_is_killed(tmp_path):
             await player.sees(rf"loss_step +\S+ +(?!{step}\b)\d+")
             (epoch,) = await player.sees(r"loss +\S+ +(\d+)")
             await player.sees(rf"loss +\S+ +(?!{epoch}\b)\d+")
-            await asyncio.to_thread(
-                subprocess.run, ["redis-cli", "-p", port, "shutdown", "nosave"], check=False, capture_output=True
-            )
+            redis.Redis.from_url(url).shutdown(nosave=True)
             await player.sees(
                 "nothing can be received from the Redis server at .*; the tracker's records are followed instead"
             )

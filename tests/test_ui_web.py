@@ -11,9 +11,9 @@ import time
 import urllib.request
 
 import pytest
-from servers import START_SECONDS, answers_http, free_port
 
 from kladml_backends_local import LocalTracker
+from servers import START_SECONDS, answers_http, free_port
 
 
 def asked(url, content=None):

@@ -254,7 +254,7 @@ def test_quiet_leaves_results_and_errors(kladml, workspace, arguments, hint):
 def test_quiet_leaves_the_result_of_adding(kladml, workspace):
     (workspace / "digits.csv").write_text("x,y\n1,2\n")
     loud, quiet = kladml("data", "add", "one", "digits.csv"), kladml("data", "add", "two", "digits.csv", "-q")
-    assert loud.errors == "Next: kladml train ... --data one\n"
+    assert loud.errors == "Next: kladml config new --data one\n"
     assert (quiet.errors, quiet.output) == ("", loud.output.replace("one", "two"))
 
 

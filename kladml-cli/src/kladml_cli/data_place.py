@@ -113,7 +113,13 @@ def data_place_options(command: Decorated) -> Decorated:
     for option in (
         workspace_option,
         configuration_options,
-        setting_option("--catalog", key="catalog.use", metavar="NAME", help="The catalog that numbers data sets."),
+        setting_option(
+            "--catalog",
+            key="catalog.use",
+            metavar="NAME",
+            help="The catalog that numbers data sets.",
+            completing="plugins catalog",
+        ),
     ):
         decorated = option(decorated)
     result: Decorated = decorated

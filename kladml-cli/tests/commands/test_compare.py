@@ -131,7 +131,7 @@ def test_show_of_a_run_whose_folder_is_gone(kladml, two_runs):
     shutil.rmtree(two_runs / ".kladml/runs")
     shown = kladml("runs", "show", "@1")
     assert shown.status == 0
-    assert "is not on this machine, so that only the catalog knows it" in shown.output
+    assert "is not on this machine: what is known of it is from storage local" in " ".join(shown.output.split())
     assert "files in storage local" in shown.output
 
 

@@ -293,7 +293,11 @@ def test_no_workspace(train, folder):
         (("--set", "training"), 3, ["--set training is no key=value"]),
         (("--set", "storage.local.rot=x"), 3, ["unknown key storage.local.rot", "kladml-backends-local"]),
         (("--profile", "prod"), 3, ["there is no profile 'prod'"]),
-        (("nowhere.yaml",), 3, ["there is no configuration file nowhere.yaml"]),
+        (
+            ("nowhere.yaml",),
+            3,
+            ["there is no configuration nowhere.yaml", "'kladml config list' shows those there are"],
+        ),
         (("--experiment", "a/b"), 3, ["'a/b' is no experiment address"]),
         (("--workspace", "/nowhere"), 3, ["lies in no KladML workspace"]),
     ],

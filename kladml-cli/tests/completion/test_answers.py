@@ -24,6 +24,7 @@ FREE = {
     "--run-name": "text for people",
     "--target": "a column of a file that is not read yet",
     "--where": "a condition",
+    "new_name": "a configuration that is not there yet",
     "text": "text for people",
 }
 """Arguments and options that can be anything."""

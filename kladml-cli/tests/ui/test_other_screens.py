@@ -75,7 +75,7 @@ def test_plugins_are_listed_and_described_when_asked(play, workspace, install):
         rows = [line for line in player.text().splitlines() if line.rstrip().endswith("-plugins")]
         assert [row.split() for row in rows] == [["tracker", "lost", "broken", "1.0", "lost-plugins"]]
         await player.press("enter")
-        await player.sees("Remembers runs in SQLite")
+        await player.sees("Remembers runs and data sets in SQLite")
         await player.press("tab", "end")
         await player.sees("password: str")
 

@@ -64,6 +64,20 @@ def test_broken_catalog_is_a_sentence_and_is_read_again(play, bench, workspace):
     play(script)
 
 
+def test_catalog_that_another_process_has_locked_is_waited_for(play, bench, workspace):
+    bench.run()
+    bench.close()
+    lock = sqlite3.connect(workspace / ".kladml" / "catalog.db", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+
+    async def script(player):
+        await player.sees("KladML  reading…")
+        lock.close()
+        await player.sees("all runs  1 run", "digits@1")
+
+    play(script)
+
+
 def test_catalog_of_a_newer_version_is_refused(play, bench, workspace):
     bench.run()
     with sqlite3.connect(workspace / ".kladml" / "catalog.db") as connection:

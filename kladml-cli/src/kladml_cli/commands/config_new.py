@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import workspace_option
 
@@ -28,18 +29,30 @@ _TASKS = ("classification", "regression")  # as kladml.datasets.targets.TASKS, w
 
 
 @click.command(epilog=EPILOG)
-@click.argument("name", metavar="[NAME]", required=False)
-@click.option("--data", "data", metavar="NAME[@n]", required=True, help="The data set, or a version of it.")
+@click.argument("new_name", metavar="[NAME]", required=False)
+@click.option(
+    "--data",
+    "data",
+    metavar="NAME[@n]",
+    required=True,
+    help="The data set, or a version of it.",
+    shell_complete=completes("versions"),
+)
 @click.option("--target", metavar="COLUMN", help="Column or array to learn; the one that was noted by default.")
 @click.option("--task", type=click.Choice(_TASKS), help="What to learn; found out by the targets by default.")
-@click.option("--model", metavar="REF", help="Your model, file.py:Class; a small one is written by default.")
+@click.option(
+    "--model",
+    metavar="REF",
+    help="Your model, file.py:Class; a small one is written by default.",
+    shell_complete=completes("files"),
+)
 @click.option("--force", is_flag=True, help="Write over files that are there.")
 @click.option("--dry-run", is_flag=True, help="Print what would be written, and write nothing.")
 @workspace_option
 @global_options()
 def new(
     *,
-    name: str | None,
+    new_name: str | None,
     data: str,
     target: str | None,
     task: str | None,
@@ -61,7 +74,7 @@ def new(
 
     place = Workspace.find(workspace)
     reference = DatasetReference.parse(data)
-    name = (name or reference.name).removesuffix(".yaml")
+    name = (new_name or reference.name).removesuffix(".yaml")
     file = config_file(place, name)
     model_file = file.with_name(model_file_name(name))
     if not dry_run and not force:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _REFRESH = 3.0
 _SETTLING = 0.15
 """Seconds that the cursor rests on a place before its runs are read."""
+_PATIENCE = 1.0
+"""Seconds of an empty screen after which it says that it is reading: another process may have locked the catalog."""
 _PAGE = 100
 _FIRST_PAGE = 50
 """Runs that are read for the first picture."""
@@ -84,6 +86,13 @@ class RunsScreen(KladmlScreen):
         self.query_one(PlaceTree).focus()
         self.load("first", lambda: self.reader.read(self._read_first), self._show_first)
         self.set_interval(_REFRESH, self._refresh_runs)
+        self.set_timer(_PATIENCE, self._say_that_it_takes_long)
+
+    def show_error(self, error: Exception | str | None) -> None:
+        """Show an error as a sentence, or take it away."""
+        super().show_error(error)
+        if self._chosen is None:
+            self.show_heading()  # it no longer reads
 
     def on_resize(self) -> None:
         """Give the columns of the table what there is now."""
@@ -195,6 +204,10 @@ class RunsScreen(KladmlScreen):
         self._show_runs(chosen)
         self.set_timer(_SETTLING, self._read_places)  # what is slower to read can wait for the first picture
         self.call_after_refresh(gc.enable)
+
+    def _say_that_it_takes_long(self) -> None:
+        if self._chosen is None and not self.query_one("#error").display:
+            self.query_one("#heading", Static).update(Text("KladML  reading…"))
 
     def _read_places(self) -> None:
         self.load("places", lambda: self.reader.read(all_places), self.query_one(PlaceTree).show)
