@@ -293,7 +293,7 @@ def test_no_workspace(train, folder):
         (("--set", "training"), 3, ["--set training is no key=value"]),
         (("--set", "storage.local.rot=x"), 3, ["unknown key storage.local.rot", "kladml-backends-local"]),
         (("--profile", "prod"), 3, ["there is no profile 'prod'"]),
-        (
+        (("nowhere.yaml",), 3, ["there is no configuration", "nowhere.yaml", "'kladml config list' shows"]),
             ("nowhere.yaml",),
             3,
             ["there is no configuration nowhere.yaml", "'kladml config list' shows those there are"],
