@@ -269,6 +269,28 @@ def test_whole_numbers_are_targets_of_a_regression_too(net, loss):
     assert value == step((torch.ones(4, 3), whole.float()), 0, "train")[0]
 
 
+def test_whole_numbers_are_not_rounded_by_mixed_precision():
+    step = StepModule(nn.Linear(1, 1, bias=False), resolve_loss("mse"))
+    nn.init.ones_(step.module.weight)
+    target = torch.tensor([[257], [1025], [4099]])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value, _ = step((torch.tensor([[256.0], [1024.0], [4096.0]]), target), 0, "train")
+    assert value.item() == pytest.approx((1 + 1 + 9) / 3)
+
+
+def test_numbers_of_classes_stay_what_they_are_in_the_shape_of_the_output():
+    scores, classes = torch.rand(2, 4, requires_grad=True), torch.tensor([[3, 0, -1, 1], [1, -1, 0, 0]])
+    for loss in (nn.MultiLabelMarginLoss(), resolve_loss("multilabel_margin")):
+        assert StepModule(nn.Identity(), loss)((scores, classes), 0, "train")[0] == loss(scores, classes)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", nn.CrossEntropyLoss()])
+def test_samples_are_not_taken_for_the_classes_of_one(loss):
+    step = StepModule(nn.Flatten(0), resolve_loss(loss))
+    with pytest.raises(RuntimeError, match="class probabilities"):
+        step((torch.rand(4, 1), torch.tensor([1, 0, 1, 1])), 0, "train")
+
+
 @pytest.mark.parametrize("kind", [torch.int32, torch.uint8, torch.bool])
 def test_numbers_of_classes_may_have_any_whole_type(net, kind):
     step = StepModule(net(2), resolve_loss("cross_entropy"))

@@ -18,6 +18,9 @@ from kladml.errors import ModelContractError, TrainingError
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
+_OF_CLASSES = ("CrossEntropyLoss", "MultiLabelMarginLoss", "cross_entropy", "multilabel_margin_loss")
+"""Losses of torch that take numbers of classes also where target and output have one shape."""
+
 
 def resolve_loss(loss: str | Loss | type[nn.Module] | None) -> Loss | None:
     """Return a loss as a function of output and target.
@@ -100,7 +103,7 @@ class StepModule(nn.Module):
         output = self.module(inputs)
         assert self.loss is not None  # noqa: S101 - held by __init__
         if getattr(output, "shape", None) == getattr(target, "shape", None):
-            return self.loss(output, self._converted(target, getattr(output, "dtype", None))), {}
+            return self.loss(output, self._converted(target, self._type_of_values(output))), {}
         if self._would_broadcast(output, target):
             problem = (
                 f"the output of {type(self.module).__name__} has shape {tuple(output.shape)} and the target "
@@ -121,6 +124,14 @@ class StepModule(nn.Module):
         if not (is_torch and isinstance(target, torch.Tensor) and dtype is not None):
             return target
         return target if target.is_floating_point() or target.is_complex() else target.to(dtype)
+
+    def _type_of_values(self, output: Any) -> torch.dtype | None:
+        """Return the type of whole numbers that have the shape of the output."""
+        if getattr(self.loss, "__name__", type(self.loss).__name__) in _OF_CLASSES:
+            return torch.long
+        if isinstance(output, torch.Tensor) and torch.is_autocast_enabled(output.device.type):
+            return torch.promote_types(output.dtype, torch.float32)  # 16 bits would round 257 to 256
+        return getattr(output, "dtype", None)
 
     def _would_broadcast(self, output: Any, target: Any) -> bool:
         """Tell whether the loss would stretch one of them to the other's shape and be silent about it.
