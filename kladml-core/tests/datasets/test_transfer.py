@@ -81,6 +81,16 @@ def test_two_versions_of_one_number_are_told_apart(transfer, elsewhere, store, t
             move()
 
 
+def test_versions_that_differ_in_the_target_alone_are_told_apart(transfer, elsewhere, store, csv):
+    data = csv("x,y,z", "1,2,3")
+    transfer.push(store.add("rows", data, target="y")[0])
+    other, _ = elsewhere._store.add("rows", data, target="z")
+    for move in (lambda: elsewhere.push(other), lambda: elsewhere.pull(reference("rows@1"))):
+        with pytest.raises(DataError, match=r"with the target z\) is another one than .* \(with the target y\)"):
+            move()
+    assert elsewhere._store.get("rows@1") == other
+
+
 def test_a_version_that_is_not_there_is_said(transfer, elsewhere, store, tree):
     with pytest.raises(DataError, match="the storage has no version of 'blobs'"):
         elsewhere.pull(reference("blobs"))

@@ -107,7 +107,7 @@ class DatasetTransfer:
             store.check_spelling(manifest.name)
             store.objects.clear_temporary()
             mine = next((each for each in store.all_versions(manifest.name) if each.version == number), None)
-            if mine is not None and mine.files != manifest.files:
+            if mine is not None and not _is_same(mine, manifest):
                 raise _conflict(mine, manifest)
             faults = {entry.digest for entry, _ in store.seals(manifest).check(manifest.files)}
             missing = [file for file in _once(manifest) if file.digest in faults]
@@ -146,7 +146,7 @@ class DatasetTransfer:
         if manifest.version not in self.versions(manifest.name):
             return False
         there = self._manifest(manifest.reference)
-        if there.files != manifest.files:
+        if not _is_same(there, manifest):
             raise _conflict(manifest, there)
         return True
 
@@ -192,7 +192,14 @@ def _once(manifest: Manifest) -> list[FileEntry]:
     return list({file.digest: file for file in manifest.files}.values())
 
 
+def _is_same(one: Manifest, other: Manifest) -> bool:
+    """Tell whether both have the same files, and the same target in them."""
+    return (one.files, one.schema.target) == (other.files, other.schema.target)
+
+
 def _conflict(here: Manifest, there: Manifest) -> DataError:
     mine, other = (f"of {each.created_at[:10]}, {each.fingerprint[:20]}…" for each in (here, there))
+    if here.files == there.files:
+        mine, other = (f"with the target {each.schema.target or 'none'}" for each in (here, there))
     problem = f"{here.reference} of this workspace ({mine}) is another one than that of the storage ({other})"
     return DataError(problem, next_step="add the data under another name, and push or pull that")
