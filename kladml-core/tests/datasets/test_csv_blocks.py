@@ -56,3 +56,14 @@ def test_types_are_those_of_all_blocks_together(tmp_path, monkeypatch):
         "word": "string",
         "flag": "bool",
     }
+
+
+def test_a_quote_within_a_cell_is_a_part_of_it(tmp_path):
+    path = tmp_path / "pipes.csv"
+    path.write_text('pipe,empty,price\n5" pipe,,1\n6" pipe,,2\n')
+    table = Table([DataFile("pipes.csv", path)])
+    assert table.types == {"pipe": "string", "empty": "string", "price": "int64"}
+    assert [row for batch in table.batches() for row in batch.to_pylist()] == [
+        {"pipe": '5" pipe', "empty": None, "price": 1},
+        {"pipe": '6" pipe', "empty": None, "price": 2},
+    ]

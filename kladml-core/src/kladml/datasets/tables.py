@@ -103,7 +103,7 @@ class Table:
             try:
                 for block in csv_blocks(file.path, list(places)):
                     self._widen(found, block, places)
-            except (require("polars").exceptions.PolarsError, OSError) as error:
+            except (require("polars").exceptions.PolarsError, self._arrow.ArrowException, OSError) as error:
                 raise csv_error(file, {}, error) from error
         return names | found
 
@@ -116,12 +116,27 @@ class Table:
         doubted = [place for place, type_ in new.items() if type_ == text and found.get(places[place]) != text]
         if doubted:
             # What is empty counts as text there.
-            cells = frames.read_csv(BytesIO(block), columns=doubted, infer_schema=False, **given)
+            cells = self._cells(block, doubted)
             for place in doubted:
-                if cells[place].null_count() == len(cells):
+                if cells[place].null_count == len(cells):
                     del new[place]
         for place, type_ in new.items():
             found[places[place]] = self._wider(found.get(places[place]), type_)
+
+    def _cells(self, block: bytes, places: Sequence[str]) -> pa.Table:
+        """Return columns of a block as text, read as they will be: polars fails at some quotes within a cell."""
+        import pyarrow.csv as pa_csv
+
+        convert = pa_csv.ConvertOptions(
+            include_columns=list(places),
+            column_types=dict.fromkeys(places, self._arrow.string()),
+            null_values=list(CSV_NULLS),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        )
+        parse = pa_csv.ParseOptions(newlines_in_values=True)
+        read = pa_csv.ReadOptions(block_size=len(block), use_threads=False)
+        return pa_csv.read_csv(BytesIO(block), read_options=read, parse_options=parse, convert_options=convert)
 
     def _of_polars(self, frames: ModuleType, dtype: Any) -> pa.DataType:
         if dtype == frames.Boolean:
