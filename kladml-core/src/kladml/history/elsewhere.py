@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kladml.config import RunConfig, schema_keys
 from kladml.errors import ObjectNotFoundError
 from kladml.runner.record import RECORD, RunRecord
 
@@ -49,14 +50,23 @@ def tracked_record(run: CatalogRun, tracker: TrackerInterface) -> RunRecord | No
     if "read" not in tracker.capabilities:
         return None
     tracked = tracker.get_run(run.run_id)
-    params = {key: _value(text) for key, text in tracked.params.items()}
+    kinds = {key.key: key.type_name for key in schema_keys(RunConfig).values()}
+    params = {key: _value(text, kinds.get(key, "")) for key, text in tracked.params.items()}
     began = run.started_at.isoformat()
     return RunRecord(str(run.address), run.run_id, run.status, began, params=params, tags=tracked.tags)
 
 
-def _value(text: str) -> Any:
-    """Return what a parameter was before a tracker made it text; the text itself where it is no literal of Python."""
+def _value(text: str, kind: str) -> Any:
+    """Return what a parameter was before a tracker made it text; the text itself where no literal of Python was that.
+
+    Args:
+        text: The text.
+        kind: Type of the key, as the schema names it; empty where it has none.
+    """
+    if kind.startswith("text"):
+        return text
     try:
-        return ast.literal_eval(text)
+        value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
+    return value if str(value) == text else text
