@@ -82,13 +82,16 @@ class _Copying:
             run_id = self._tracker.start_run(
                 flat_name(self._page.run.address.experiment), self._page.params.get("run_name")
             )
-            self._remember(run_id)
+            if self._can_tell:
+                self._remember(run_id)
         elif status == self._status and self._is_same(known) is not False:
             return self._as_it_is(known)
         else:
             self._go_on(known)
             run_id = known
         self._record()
+        if not self._can_tell:  # only a whole copy is noted, as a part of one could not be told from it
+            self._remember(run_id)
         waiting = self._deliver(run_id)
         if waiting is None and self._is_same(run_id) is False:
             self._refuse(run_id)
@@ -105,13 +108,18 @@ class _Copying:
         """Return the status of a copy, or None for one that was deleted; what waits of it is delivered first."""
         if any(one.run_id == run_id for one in self._tracker.undelivered()):
             self._tracker.sync(run_id)
-        if "read" not in self._tracker.capabilities:
+        if not self._can_tell:
             return self._status
         try:
             tracked = self._tracker.get_run(run_id)
         except RefusedRunError:
             return None
         return None if tracked.is_deleted else tracked.status
+
+    @property
+    def _can_tell(self) -> bool:
+        """Whether the tracker tells how a copy stands there."""
+        return "read" in self._tracker.capabilities
 
     def _go_on(self, run_id: str) -> None:
         """Go on with a copy that was cut off: with their times, values that come again are not double."""
@@ -121,7 +129,7 @@ class _Copying:
         self._tracker.resume_run(run_id)
 
     def _remember(self, run_id: str) -> None:
-        """Note where the copy is before it is complete, so that it is found again after this process was killed."""
+        """Note where the copy is, so that it is found again also after this process was killed."""
         record = self._page.record
         if self._page.has_record:
             others = [pair for pair in record.tracker_runs if pair[0] != self._name]
