@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kladml_cli.run_events import ToldEvents, events_of
+from kladml_cli.run_listening import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +108,9 @@ class RunFollower:
                 listener.close()
                 self._listener = None
                 return
-            if event is not None and event["event"] != "run_started" and self._told.is_new(event):
+            if event is None or event.get("event") == "run_started" or not is_whole(event):
+                continue
+            if self._told.is_new(event):
                 yield event
 
     def _end(self) -> dict[str, Any] | None:

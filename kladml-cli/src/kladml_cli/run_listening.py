@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +12,15 @@ if TYPE_CHECKING:
     from kladml.history.series import Point
     from kladml.interfaces import CatalogRun, Listener
     from kladml_cli.run_place import OpenPlace
+
+_NUMBERS = {
+    "step": ("step", "loss", "lr"),
+    "validated": ("step",),
+    "epoch_ended": ("epoch",),
+    "checkpoint_saved": ("step", "is_best"),
+    "run_ended": ("seconds",),
+}
+_WITH_METRICS = ("validated", "epoch_ended", "run_ended")
 
 
 def listener_of(
@@ -42,7 +53,7 @@ def listener_of(
 
 def points_of(event: Mapping[str, Any]) -> list[Point]:
     """Return the values that a message tells of, as a tracker records them."""
-    kind = event.get("event")
+    kind = str(event.get("event"))
     try:
         milliseconds = round(1000 * float(event["time"]))
         if kind == "step":
@@ -57,3 +68,17 @@ def points_of(event: Mapping[str, Any]) -> list[Point]:
         return [(str(name), float(value), milliseconds, int(step)) for name, value in values.items()]
     except (KeyError, TypeError, ValueError, AttributeError):  # of a version that is not known, or not of a run
         return []
+
+
+def is_whole(event: Mapping[str, Any]) -> bool:
+    """Tell whether a message has what a run says of its event: anybody may publish on a channel."""
+    kind = str(event.get("event"))
+    try:
+        datetime.fromtimestamp(float(event["time"]), UTC)
+        for name in _NUMBERS.get(kind, ()):
+            float(event[name])
+        for value in event["metrics"].values() if kind in _WITH_METRICS else ():
+            float(value)
+        return kind != "run_ended" or (isinstance(event["status"], str) and isfinite(float(event["seconds"])))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError):
+        return False

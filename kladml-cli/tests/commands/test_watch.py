@@ -163,6 +163,13 @@ def test_publisher_that_can_be_listened_to_is_heard(kladml, recorded, monkeypatc
         {"event": "step", "time": 1.0, "epoch": 3, "step": 7, "loss": "NaN", "lr": 0.5},
         {"event": "checkpoint_saved", "time": 1.0, "step": 7, "path": "x", "is_best": True},
         {"event": "unheard_of", "time": 1.0},
+        # Anybody may publish on a channel.
+        {"event": "step", "time": 1.0, "step": 8},
+        {"event": "validated", "time": "soon", "step": 8, "metrics": {"loss": 1.0}},
+        {"event": "epoch_ended", "time": 1.0, "epoch": 3, "metrics": [1.0]},
+        {"event": "checkpoint_saved", "time": 1e300, "step": 8, "is_best": True},
+        {"event": ["step"], "time": 1.0, "step": 8},
+        {"event": "run_ended", "time": 1.0},
         {"event": "epoch_ended", "time": 1.0, "epoch": 3, "step": 9, "metrics": {"loss": inf}},
         {"event": "run_ended", "time": 1.0, "status": "FINISHED", "metrics": {}, "artifacts": {}, "seconds": 61.0},
     ]
