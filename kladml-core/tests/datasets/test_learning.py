@@ -188,3 +188,26 @@ def test_several_arrays_of_inputs_are_an_error(look, tmp_path):
 def test_an_unknown_data_set_names_the_nearest(look, csv):
     with pytest.raises(DataError, match="it@3 is no version of 'it'"):
         look(csv("a,y", "1,2", "2,3"), "it@3")
+
+
+def test_labels_that_only_the_validation_has_are_classes_too(look, csv, tmp_path):
+    csv("x,y", "1,0", "2,1", name="parts/train.csv")
+    csv("x,y", "1,2", "2,1", name="parts/val.csv")
+    found = look(tmp_path / "parts")
+    assert (found.outputs, found.labels) == (3, ("0", "1", "2"))
+
+
+@pytest.mark.parametrize("kind", [None, "classification", "regression"])
+@pytest.mark.parametrize("name", ["text.npz", "text.parquet"])
+def test_text_that_no_training_takes_is_an_error(look, tmp_path, name, kind):
+    path = tmp_path / name
+    if name.endswith("npz"):
+        np.savez(path, x=np.zeros((4, 2)), y=np.array([*"abab"]))
+    else:
+        import pyarrow.parquet
+
+        labels = pyarrow.array([*"aba"]).dictionary_encode()
+        pyarrow.parquet.write_table(pyarrow.table({"x": [1, 2, 3], "y": labels}), path)
+    said = "which a model cannot be trained on" if kind == "regression" else "are no numbers of classes .*: a, b; store"
+    with pytest.raises(DataError, match=said):
+        look(path, kind=kind)

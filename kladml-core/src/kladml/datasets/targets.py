@@ -34,8 +34,10 @@ _SHOWN = 5
 def kind_of(schema: Schema, column: Column) -> tuple[str, str]:
     """Return what the targets are for, and how that is known."""
     count, rows = len(schema.labels), schema.rows or 0
-    if column.type in TEXT or column.type == "bool":
-        return CLASSIFICATION, f"the targets are {'text' if column.type in TEXT else 'true or false'}"
+    if column.type == "bool":
+        return CLASSIFICATION, "the targets are true or false"
+    if column.type in TEXT or not all(map(_is_whole, schema.labels)):
+        return CLASSIFICATION, "the targets are text"
     if column.shape or not count:
         which = "each sample has an array of targets" if column.shape else "the targets have many different values"
         return REGRESSION, which
@@ -63,18 +65,26 @@ def outputs_of(schema: Schema, column: Column, manifest: Manifest, train: Datase
         return len(labels)
     if column.type == "bool":
         return 2
-    whole = [int(label) for label in schema.labels]
+    labels = labels_of(schema, column, manifest)
+    whole = [int(label) for label in labels if _is_whole(label)]
     is_float = column.type.startswith("float") and schema.format != "csv"
-    if not whole or column.shape or is_float or whole[0] < 0 or whole[-1] >= len(whole) + _MOST_UNUSED:
-        shown = ", ".join([*schema.labels][:_SHOWN]) or str(column)
+    if (
+        not whole
+        or len(whole) < len(labels)
+        or column.shape
+        or is_float
+        or whole[0] < 0
+        or whole[-1] >= len(whole) + _MOST_UNUSED
+    ):
+        shown = ", ".join(labels[:_SHOWN]) or str(column)
         problem = f"the targets '{column.name}' of {train} are no numbers of classes (0, 1, 2, …): {shown}"
         raise DataError(problem, next_step="store such whole numbers, or text in a table, or use --task regression")
     return max(whole[-1] + 1, 2)
 
 
 def labels_of(schema: Schema, column: Column, manifest: Manifest) -> tuple[str, ...]:
-    """Return the labels; all parts of a version number those of text alike."""
-    if column.type in TEXT and manifest.schema.target == column.name and manifest.schema.labels:
+    """Return the labels, also those that occur in another part of the version alone."""
+    if manifest.schema.target == column.name and manifest.schema.labels:
         return tuple(manifest.schema.labels)
     return tuple(schema.labels)
 
@@ -93,14 +103,25 @@ def values_of(
     if format_ in ARRAYS:
         values = open_arrays(files)[column.name]
         for begin in range(0, len(values), 1 << 20):
-            yield np.asarray(values[begin : begin + (1 << 20)], np.float64).reshape(-1)
+            yield _numbers(values[begin : begin + (1 << 20)], column, train).reshape(-1)
         return
     for batch in Table(files).batches([column.name]):
         tell(batch.nbytes)
         found = batch.column(column.name)
         while hasattr(found.type, "list_size"):
             found = found.flatten()
-        yield np.asarray(found.drop_null().to_numpy(zero_copy_only=False), np.float64)
+        yield _numbers(found.drop_null().to_numpy(zero_copy_only=False), column, train)
+
+
+def _numbers(values: Any, column: Column, train: DatasetReference) -> np.ndarray[Any, Any]:
+    if values.dtype.kind not in "fiub":
+        problem = f"the targets '{column.name}' of {train} are {column.type}, which a model cannot be trained on"
+        raise DataError(problem, next_step="store them as numbers, or name another column with --target")
+    return np.asarray(values, np.float64)
+
+
+def _is_whole(label: str) -> bool:
+    return label.removeprefix("-").isdecimal()
 
 
 def moments_of(pieces: Iterator[np.ndarray[Any, Any]]) -> tuple[float, float]:
