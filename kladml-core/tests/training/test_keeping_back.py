@@ -38,6 +38,14 @@ def test_a_data_set_is_divided_without_reading_it():
     assert {int(x) for x, _ in left}.isdisjoint(int(x) for x, _ in kept)
 
 
+def test_tables_keep_the_names_of_their_columns():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"a": range(10), "b": [*"abcdefghij"]}, index=range(20, 30))
+    (left, left_y), (kept, kept_y) = keep_back((table, table["a"]), 0.2, seed=0)
+    assert pandas.concat([left, kept]).sort_index().equals(table)
+    assert (left["a"].equals(left_y), kept["a"].equals(kept_y)) == (True, True)
+
+
 def test_what_has_no_rows_is_refused():
     with pytest.raises(DataError, match=r"data\.val_split cannot divide a DataLoader; give data\.val"):
         keep_back(DataLoader(TensorDataset(torch.arange(10))), 0.2, seed=0)

@@ -58,4 +58,6 @@ def _taken(part: Any, rows: np.ndarray[Any, Any]) -> Any:
         return [part[row] for row in rows]
     if isinstance(part, torch.Tensor):
         return part[torch.from_numpy(rows)]
+    if hasattr(part, "iloc"):  # a table of pandas, whose columns have names that an estimator may ask for
+        return part.iloc[rows]
     return np.asarray(part)[rows]
