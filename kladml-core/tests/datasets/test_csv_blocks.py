@@ -34,6 +34,19 @@ def test_every_row_is_in_one_block_whole(tmp_path, block, ending, is_cut):
     assert found == ROWS
 
 
+@pytest.mark.parametrize("block", [1, 24, 50])
+def test_a_quote_within_a_cell_opens_nothing(tmp_path, block):
+    rows = ['5" pipe,1', '"two\nlines, 6"" wide",2', 'x,"3"', ",", '6",4']
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["t,n", *rows, ""]))
+    found = [each.decode().removeprefix("t,n\n") for each in csv_blocks(path, ["t", "n"], block)]
+    assert "".join(found) == "\n".join([*rows, ""])
+    assert {"".join(found[:count]) for count in range(1, len(found) + 1)} <= {
+        "\n".join([*rows[:count], ""]) for count in range(1, len(rows) + 1)
+    }
+    assert len(found) > 1
+
+
 def test_a_file_without_rows_has_no_block(tmp_path):
     path = tmp_path / "empty.csv"
     for content in ("a,b\n", "a,b"):

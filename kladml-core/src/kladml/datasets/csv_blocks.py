@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BLOCK = 8 << 20
+
+# Only at the beginning of a cell a quote opens one that may hold line breaks.
+_CELL = rb'(?:"[^"]*+(?:""[^"]*+)*+"[^,\n]*+|[^",\n][^,\n]*+|)'
+_ROW = re.compile(rb"%b(?:,%b)*+\n" % (_CELL, _CELL))
+_ROWS = re.compile(rb"(?:%b(?:,%b)*+\n)*+" % (_CELL, _CELL))
 
 
 def csv_blocks(path: Path, names: Sequence[str], block: int = _BLOCK) -> Iterator[bytes]:
@@ -29,7 +35,7 @@ def csv_blocks(path: Path, names: Sequence[str], block: int = _BLOCK) -> Iterato
     is_first, rest = True, b""
     with path.open("rb") as file:
         while True:
-            read = file.read(block)
+            read = file.read(max(block, len(rest)))  # of a row that is large, not a little more each time
             data = rest + read
             if is_first:
                 end = _first_end(data)
@@ -46,20 +52,16 @@ def csv_blocks(path: Path, names: Sequence[str], block: int = _BLOCK) -> Iterato
 
 
 def _first_end(data: bytes) -> int:
-    """Return where the first row ends, or -1; an even number of quotes before a line break means that it ends one."""
-    end = data.find(b"\n")
-    while end >= 0 and data.count(b'"', 0, end) % 2:
-        end = data.find(b"\n", end + 1)
-    return end + 1 if end >= 0 else -1
+    """Return where the first row ends, or -1."""
+    if b'"' not in data:
+        return data.find(b"\n") + 1 or -1
+    row = _ROW.match(data)
+    return row.end() if row is not None else -1
 
 
 def _last_end(data: bytes) -> int:
     """Return where the last whole row ends, or 0."""
-    quotes = data.count(b'"')
-    end = len(data)
-    while (found := data.rfind(b"\n", 0, end)) >= 0:
-        quotes -= data.count(b'"', found, end)
-        if quotes % 2 == 0:
-            return found + 1
-        end = found
-    return 0
+    if b'"' not in data:  # ten times as quick
+        return data.rfind(b"\n") + 1
+    rows = _ROWS.match(data)
+    return rows.end() if rows is not None else 0
