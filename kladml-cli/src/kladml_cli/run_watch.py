@@ -54,6 +54,10 @@ class RunWatch:
         """Tell whether a publisher was selected for the run."""
         return self.run is not None and name in self.run.backends.get("publisher", "").split(",")
 
+    def uses(self, kind: str) -> bool:
+        """Tell whether any backend of a kind was selected for the run."""
+        return self.run is not None and bool(self.run.backends.get(kind))
+
     @property
     def outcome(self) -> str:
         """What became of the run, as a clause; empty if it had not begun."""

@@ -29,8 +29,13 @@ def styled(text: str, stream: TextIO, **style: Any) -> str:
 
 
 def hint(text: str) -> None:
-    """Print what helps a person on standard error, which `--quiet` keeps for what went wrong."""
-    if not is_quiet():
+    """Print what helps a person on standard error.
+
+    `--quiet` keeps that for what went wrong, and log lines as JSON leave no place for a line that is none.
+    """
+    from kladml_cli.log_output import is_json
+
+    if not is_quiet() and not is_json():
         click.echo(text, err=True)
 
 

@@ -243,8 +243,12 @@ def _run(
 
 
 def _show(result: RunResult, watch: RunWatch, *, as_json: bool) -> None:
-    """Print the result as JSON, or in short where no console publisher did it, and what went wrong on the way."""
-    from kladml_cli.terminal import print_json, styled
+    """Print the result as JSON, or in short where no console publisher did it, what went wrong, and what is next."""
+    import shlex
+
+    from kladml.interfaces import RunAddress
+    from kladml_cli.run_rows import short
+    from kladml_cli.terminal import hint, print_json, styled
 
     outcome = {name: value for name, value in dict(result).items() if name != "model"}
     if as_json:
@@ -254,5 +258,7 @@ def _show(result: RunResult, watch: RunWatch, *, as_json: bool) -> None:
 
         summary = Summary.of(str(result.address), {**outcome, "seconds": watch.seconds})
         click.echo("\n".join((summary.headline, *summary.rows())))
+    if not as_json and watch.uses("catalog"):
+        hint(f"Next: kladml runs show {shlex.quote(short(RunAddress.parse(str(result.address))))}")
     for warning in result.warnings:
         click.echo(f"{styled('warning:', sys.stderr, fg='yellow')} {warning}", err=True)
