@@ -14,11 +14,11 @@ from kladml_cli.completion.attach import completes
 from kladml_cli.config_choice import config_argument
 from kladml_cli.distributed_options import MachineOptions, distributed_options
 from kladml_cli.exits import EXIT_STATUSES, RunFailed, arguments_of
+from kladml_cli.given_entries import entries_of
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import (
     backend_options,
     configuration_options,
-    entries_of,
     json_option,
     setting_option,
     workspace_option,
@@ -247,8 +247,9 @@ def _show(result: RunResult, watch: RunWatch, *, as_json: bool) -> None:
     import shlex
 
     from kladml.interfaces import RunAddress
+    from kladml_cli.hints import hint
     from kladml_cli.run_rows import short
-    from kladml_cli.terminal import hint, print_json, styled
+    from kladml_cli.terminal import print_json, styled
 
     outcome = {name: value for name, value in dict(result).items() if name != "model"}
     if as_json:
