@@ -208,7 +208,8 @@ def test_example_trains_on_a_terminal_and_reads_the_digits(on_terminal, run_klad
     assert any(re.search(r"^epoch +2/20  loss .*  val_accuracy 0\.\d{4}", line) for line in lines)
     summary = lines[next(i for i, line in enumerate(lines) if " FINISHED in " in line) :]
     assert ["files", "data/runs/default/default/digits/1"] in [line.split() for line in summary]
-    assert "mlflow ui --backend-store-uri sqlite:///" in summary[-1]
+    assert "mlflow ui --backend-store-uri sqlite:///" in summary[-2]
+    assert summary[-1] == "Next: kladml runs show digits@1"
     assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l")
     (run,) = json.loads(run_kladml("runs", "list", "--json").output)
     assert run["status"] == "FINISHED"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from kladml_cli.settings_options import configuration_options, entries_of, setting_option, workspace_option
+from kladml_cli.given_entries import entries_of
+from kladml_cli.settings_options import configuration_options, setting_option, workspace_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

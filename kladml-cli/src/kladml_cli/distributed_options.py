@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from kladml_cli.settings_options import entries_of
+from kladml_cli.given_entries import entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kladml_cli.terminal import hint, print_table, width
+from kladml_cli.hints import hint
+from kladml_cli.terminal import print_table, width
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -45,7 +45,7 @@ def log_to_stderr(level: int) -> Iterator[None]:
         level: The least level that is shown.
     """
     handler = _StderrHandler()
-    handler.setFormatter(JsonFormatter() if os.environ.get(FORMAT_VARIABLE) == "json" else LineFormatter(sys.stderr))
+    handler.setFormatter(JsonFormatter() if is_json() else LineFormatter(sys.stderr))
     loggers = [logging.getLogger(name) for name in LOGGERS]
     before = [(logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
@@ -59,6 +59,11 @@ def log_to_stderr(level: int) -> Iterator[None]:
             logger.removeHandler(handler)
             logger.setLevel(old_level)
             logger.propagate = propagate
+
+
+def is_json() -> bool:
+    """Tell whether standard error is read by a collector of log lines, not by people."""
+    return os.environ.get(FORMAT_VARIABLE) == "json"
 
 
 def set_log_level(level: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kladml_cli.terminal import is_quiet
+from kladml_cli.hints import is_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from kladml.interfaces import RunAddress
 from kladml.log import get_logger
-from kladml_cli.run_watch import outcome_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +53,18 @@ class RunNote:
     def outcome(self) -> str:
         """What became of the run, as a clause."""
         return outcome_of(self.address, self.status)
+
+
+def outcome_of(address: str, status: str | None) -> str:
+    """Say what became of a run, as a clause.
+
+    Args:
+        address: The run.
+        status: How it ended, or None.
+    """
+    if status is None:
+        return f"run {address} began, and its end could not be recorded"
+    return f"run {address} is marked {status}"
 
 
 def ended_note(note: RunNote, configuration: Configuration, status: str, error: str) -> RunNote:

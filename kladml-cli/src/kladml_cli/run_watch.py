@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kladml.plugins import hookimpl
+from kladml_cli.run_note import RunNote, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +55,10 @@ class RunWatch:
         """Tell whether a publisher was selected for the run."""
         return self.run is not None and name in self.run.backends.get("publisher", "").split(",")
 
+    def uses(self, kind: str) -> bool:
+        """Tell whether any backend of a kind was selected for the run."""
+        return self.run is not None and bool(self.run.backends.get(kind))
+
     @property
     def outcome(self) -> str:
         """What became of the run, as a clause; empty if it had not begun."""
@@ -61,21 +66,7 @@ class RunWatch:
 
     def _write_note(self) -> None:
         if self._note is not None and self.run is not None:
-            from kladml_cli.run_note import RunNote
-
             RunNote(self.run.address, self.run.run_id, self.status).write(self._note)
-
-
-def outcome_of(address: str, status: str | None) -> str:
-    """Say what became of a run, as a clause.
-
-    Args:
-        address: The run.
-        status: How it ended, or None.
-    """
-    if status is None:
-        return f"run {address} began, and its end could not be recorded"
-    return f"run {address} is marked {status}"
 
 
 @contextmanager

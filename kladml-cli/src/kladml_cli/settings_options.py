@@ -8,21 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from kladml_cli.completion.attach import completes
+from kladml_cli.given_entries import entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kladml.interfaces import ConfigEntry
-
 Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
-
-_ENTRIES = "kladml_cli.entries"
-
-
-def entries_of(context: click.Context) -> list[ConfigEntry]:
-    """Return the configuration entries that the options of this invocation gave, in the order of the flags."""
-    entries: list[ConfigEntry] = context.meta.setdefault(_ENTRIES, [])
-    return entries
 
 
 def setting_option(

@@ -21,7 +21,6 @@ _EPOCHS = (10, 100)
 _PATIENCE = 10
 _SHOWN_LABELS = 5
 _WIDTH = 80
-_LARGE = 4_000_000_000
 """Bytes of data of which no part is kept back by copying it."""
 
 
@@ -174,8 +173,7 @@ def _data(task: LearningTask) -> list[str]:
 
 
 def _keeps_back(task: LearningTask) -> bool:
-    """Tell whether some rows can be kept back, which copies all of them into memory."""
-    return task.val is None and task.rows > 1 and (task.size < _LARGE or task.format == "images")
+    return task.val is None and task.rows > 1
 
 
 def _training(task: LearningTask) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import sys
@@ -26,21 +25,6 @@ def wants_colour(stream: TextIO) -> bool:
 def styled(text: str, stream: TextIO, **style: Any) -> str:
     """Return text with click's style where the stream wants colour."""
     return click.style(text, **style) if wants_colour(stream) else text
-
-
-def hint(text: str) -> None:
-    """Print what helps a person on standard error, which `--quiet` keeps for what went wrong."""
-    if not is_quiet():
-        click.echo(text, err=True)
-
-
-def is_quiet() -> bool:
-    """Tell whether the running command was asked to say nothing but results, warnings and errors."""
-    from kladml_cli.options import Invocation
-
-    context = click.get_current_context(silent=True)
-    invocation = context.find_object(Invocation) if context is not None else None
-    return invocation is not None and invocation.log_level > logging.INFO
 
 
 def width() -> int:

@@ -52,7 +52,8 @@ def test_run_says_first_what_was_selected_and_at_last_what_came_of_it(train, wor
     assert lines[0].startswith("run default/default/digits@1 with storage local (kladml-backends-local ")
     assert "publisher console (kladml-backends-console " in lines[0]
     assert lines[1].startswith("default/default/digits@1 FINISHED in ")
-    assert lines[-2].split() == ["files", "data/runs/default/default/digits/1"]
+    assert lines[-3].split() == ["files", "data/runs/default/default/digits/1"]
+    assert lines[-1] == "Next: kladml runs show digits@1"
     assert (workspace / "data/runs/default/default/digits/1/model/model").read_text() == "1.5"
 
 

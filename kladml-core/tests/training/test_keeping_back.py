@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from kladml.errors import DataError
 from kladml.training.data.keeping_back import keep_back
+from kladml.training.data.sources import Loading, batch_source
 
 
 def test_every_sample_is_in_one_part_and_inputs_stay_with_their_targets():
@@ -44,6 +45,45 @@ def test_tables_keep_the_names_of_their_columns():
     (left, left_y), (kept, kept_y) = keep_back((table, table["a"]), 0.2, seed=0)
     assert pandas.concat([left, kept]).sort_index().equals(table)
     assert (left["a"].equals(left_y), kept["a"].equals(kept_y)) == (True, True)
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """Return inputs in 64 bit floats and targets, mapped from files."""
+    np.save(tmp_path / "x.npy", np.arange(40.0).reshape(20, 2))
+    np.save(tmp_path / "y.npy", np.arange(20))
+    return tuple(np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "xy")
+
+
+def test_mapped_arrays_stay_where_they_are(mapped):
+    left, kept = keep_back(mapped, 0.25, seed=3, in_place=True)
+    copied_left, copied_kept = keep_back(mapped, 0.25, seed=3)
+    for part, copied in ((left, copied_left), (kept, copied_kept)):
+        assert part.arrays == mapped
+        source = batch_source(part, Loading(batch_size=4), name="data")
+        same = batch_source(copied, Loading(batch_size=4), name="data")
+        for (inputs, targets), (other_inputs, other_targets) in zip(contents(source), contents(same), strict=True):
+            assert inputs.dtype == torch.get_default_dtype()
+            assert torch.equal(inputs, other_inputs)
+            assert torch.equal(targets, other_targets)
+        assert all(
+            np.shares_memory(tensor.numpy(), array) for tensor, array in zip(source.tensors, mapped, strict=True)
+        )
+
+
+def test_a_single_mapped_array_stays_single(mapped):
+    left, _ = keep_back(mapped[0], 0.25, seed=3, in_place=True)
+    (first, *_) = contents(batch_source(left, Loading(batch_size=4), name="data"))
+    assert isinstance(first, torch.Tensor)
+
+
+def test_what_is_in_memory_is_divided_there():
+    left, _ = keep_back(np.arange(10), 0.2, seed=0, in_place=True)
+    assert isinstance(left, np.ndarray)
+
+
+def contents(source):
+    return [batch.content for batch in source.epoch(1)]
 
 
 def test_what_has_no_rows_is_refused():

@@ -75,8 +75,9 @@ def list_checkpoints(*, target: str, workspace: Path | None, as_json: bool) -> N
     """
     from kladml.training.checkpointing.manifest import best_in
     from kladml_cli.checkpoint_folders import find_checkpoints
+    from kladml_cli.hints import hint
     from kladml_cli.progress import bar
-    from kladml_cli.terminal import hint, print_json, print_table
+    from kladml_cli.terminal import print_json, print_table
 
     folder, found = find_checkpoints(target, workspace)
     best = best_in(found[0].parent) if found else None

@@ -11,12 +11,12 @@ from kladml_cli.commands.config_diff import diff
 from kladml_cli.commands.config_list import list_configs
 from kladml_cli.commands.config_new import new
 from kladml_cli.config_choice import config_argument, file_of, place_of
+from kladml_cli.given_entries import entries_of
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import (
     backend_options,
     configuration_options,
-    entries_of,
     json_option,
     workspace_option,
 )

@@ -43,8 +43,9 @@ def list_configs(*, workspace: Path | None, as_json: bool) -> None:
     Those that are not valid are listed with their first mistake.
     """
     from kladml.workspace import Workspace
+    from kladml_cli.hints import hint
     from kladml_cli.run_configs import run_configs
-    from kladml_cli.terminal import hint, print_json
+    from kladml_cli.terminal import print_json
 
     place = Workspace.find(workspace)
     found = _with_runs(run_configs(place), place)

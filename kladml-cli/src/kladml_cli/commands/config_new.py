@@ -144,7 +144,8 @@ def _say_next(name: str, warnings: tuple[str, ...]) -> None:
     import shlex
     import sys
 
-    from kladml_cli.terminal import hint, styled
+    from kladml_cli.hints import hint
+    from kladml_cli.terminal import styled
 
     for warning in warnings:
         click.echo(f"{styled('warning:', sys.stderr, fg='yellow')} {warning}", err=True)

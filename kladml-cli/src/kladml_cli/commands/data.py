@@ -75,9 +75,10 @@ def add(*, name: str, path: Path, target: str | None, link: bool, place: DataPla
     """
     from kladml.datasets.catalog_versions import entry_of
     from kladml_cli.data_output import in_short, summary_of_manifest
+    from kladml_cli.hints import hint
     from kladml_cli.interruption import if_interrupted
     from kladml_cli.progress import bar
-    from kladml_cli.terminal import hint, print_json
+    from kladml_cli.terminal import print_json
 
     with place.open() as opened, if_interrupted("nothing was added"):
         manifest, is_new = opened.store.add(name, path, target=target, link=link, progress=bar)
@@ -106,7 +107,8 @@ def remove(*, reference: str, everything: bool, force: bool, forget: bool, place
     from kladml.datasets import DatasetReference
     from kladml.errors import DataError
     from kladml_cli.data_output import runs_on
-    from kladml_cli.terminal import hint, size
+    from kladml_cli.hints import hint
+    from kladml_cli.terminal import size
 
     with place.open() as opened:
         store, wanted = opened.store, DatasetReference.parse(reference)

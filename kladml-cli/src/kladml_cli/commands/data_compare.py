@@ -81,8 +81,9 @@ def verify(*, references: tuple[str, ...], workspace: Path | None, as_json: bool
     from kladml.datasets import DatasetStore
     from kladml.errors import DataError
     from kladml.workspace import Workspace
+    from kladml_cli.hints import hint
     from kladml_cli.progress import bar
-    from kladml_cli.terminal import hint, print_json, print_table, size
+    from kladml_cli.terminal import print_json, print_table, size
 
     store = DatasetStore(Workspace.find(workspace).state)
     versions = list(_chosen(store, references))

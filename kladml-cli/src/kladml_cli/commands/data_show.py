@@ -55,7 +55,8 @@ def list_datasets(*, name: str | None, place: DataPlace, as_json: bool) -> None:
     """
     from kladml.datasets import DatasetReference
     from kladml_cli.data_output import moment, summary
-    from kladml_cli.terminal import hint, print_json, print_table, size
+    from kladml_cli.hints import hint
+    from kladml_cli.terminal import print_json, print_table, size
 
     wanted = None if name is None else DatasetReference.parse(name).name
     with place.open() as opened:
@@ -103,7 +104,8 @@ def show(*, reference: str, with_files: bool, everything: bool, place: DataPlace
     """
     from kladml.datasets import DatasetReference
     from kladml_cli.data_output import in_short, moment, print_files, print_schema, runs_on, summary, where
-    from kladml_cli.terminal import hint, print_json
+    from kladml_cli.hints import hint
+    from kladml_cli.terminal import print_json
 
     wanted = DatasetReference.parse(reference)
     with place.open() as opened:

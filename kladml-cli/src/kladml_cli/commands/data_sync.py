@@ -57,8 +57,9 @@ def sync(*, names: tuple[str, ...], dry_run: bool, place: DataPlace, as_json: bo
     from dataclasses import asdict
 
     from kladml.errors import DataError
+    from kladml_cli.hints import hint
     from kladml_cli.interruption import if_interrupted
-    from kladml_cli.terminal import hint, print_json, print_table
+    from kladml_cli.terminal import print_json, print_table
 
     with place.open() as opened, if_interrupted("repeat it to bring the rest in step"):
         opened.store.shared.check()

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from kladml_cli.completion.attach import completes
+from kladml_cli.given_entries import entries_of
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import (
     configuration_options,
-    entries_of,
     json_option,
     setting_option,
     workspace_option,
@@ -209,7 +209,8 @@ def _list(context: click.Context, level: str, below: str | None, *, as_json: boo
     from kladml.errors import AddressError
     from kladml.interfaces import LEVELS, EntryAddress
     from kladml_cli.entry_output import as_dict, print_entries
-    from kladml_cli.terminal import hint, print_json
+    from kladml_cli.hints import hint
+    from kladml_cli.terminal import print_json
 
     above = None if below is None else EntryAddress.parse(below)
     if above is not None and LEVELS.index(above.level) >= LEVELS.index(level):
@@ -229,7 +230,8 @@ def _list(context: click.Context, level: str, below: str | None, *, as_json: boo
 def _show(context: click.Context, level: str, text: str, *, as_json: bool, **where: Any) -> None:
     from kladml.interfaces import LEVELS
     from kladml_cli.entry_output import as_dict, print_entries, print_entry
-    from kladml_cli.terminal import hint, print_json
+    from kladml_cli.hints import hint
+    from kladml_cli.terminal import print_json
 
     below = LEVELS[LEVELS.index(level) + 1] if level != LEVELS[-1] else None
     with _opened(context, **where) as (loaded, catalog):

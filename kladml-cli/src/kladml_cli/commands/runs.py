@@ -69,7 +69,8 @@ def list_runs(*, place: RunPlace, tree: bool, where: str | None, sort: str | Non
     from kladml.history.listing import Listing, parse_order
     from kladml.history.listing import list_runs as choose
     from kladml.history.parameters import RunTexts
-    from kladml_cli.terminal import hint, print_json
+    from kladml_cli.hints import hint
+    from kladml_cli.terminal import print_json
 
     condition = None if where is None else Condition(where)
     order = None if sort is None else parse_order(sort)
@@ -99,7 +100,7 @@ def list_runs(*, place: RunPlace, tree: bool, where: str | None, sort: str | Non
 
 
 def _say_none(found: list[CatalogRun], experiment: ExperimentAddress | None, condition: Condition | None) -> None:
-    from kladml_cli.terminal import hint
+    from kladml_cli.hints import hint
 
     if not found or condition is None:
         of_what = "no runs yet" if experiment is None else f"no runs of {experiment}"

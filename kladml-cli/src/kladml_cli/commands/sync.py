@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from kladml_cli.completion.attach import completes
+from kladml_cli.given_entries import entries_of
 from kladml_cli.options import global_options
-from kladml_cli.settings_options import configuration_options, entries_of, json_option, workspace_option
+from kladml_cli.settings_options import configuration_options, json_option, workspace_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,7 +131,8 @@ def _delivered(tracker: TrackerInterface, name: str, run: UndeliveredRun, *, red
 
 
 def _print(rows: list[_Row]) -> None:
-    from kladml_cli.terminal import hint, print_table
+    from kladml_cli.hints import hint
+    from kladml_cli.terminal import print_table
 
     if not rows:
         hint("nothing waits to be delivered")

@@ -14,11 +14,11 @@ from kladml_cli.completion.attach import completes
 from kladml_cli.config_choice import config_argument
 from kladml_cli.distributed_options import MachineOptions, distributed_options
 from kladml_cli.exits import EXIT_STATUSES, RunFailed, arguments_of
+from kladml_cli.given_entries import entries_of
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import (
     backend_options,
     configuration_options,
-    entries_of,
     json_option,
     setting_option,
     workspace_option,
@@ -243,7 +243,12 @@ def _run(
 
 
 def _show(result: RunResult, watch: RunWatch, *, as_json: bool) -> None:
-    """Print the result as JSON, or in short where no console publisher did it, and what went wrong on the way."""
+    """Print the result as JSON, or in short where no console publisher did it, what went wrong, and what is next."""
+    import shlex
+
+    from kladml.interfaces import RunAddress
+    from kladml_cli.hints import hint
+    from kladml_cli.run_rows import short
     from kladml_cli.terminal import print_json, styled
 
     outcome = {name: value for name, value in dict(result).items() if name != "model"}
@@ -254,5 +259,7 @@ def _show(result: RunResult, watch: RunWatch, *, as_json: bool) -> None:
 
         summary = Summary.of(str(result.address), {**outcome, "seconds": watch.seconds})
         click.echo("\n".join((summary.headline, *summary.rows())))
+    if not as_json and watch.uses("catalog"):
+        hint(f"Next: kladml runs show {shlex.quote(short(RunAddress.parse(str(result.address))))}")
     for warning in result.warnings:
         click.echo(f"{styled('warning:', sys.stderr, fg='yellow')} {warning}", err=True)

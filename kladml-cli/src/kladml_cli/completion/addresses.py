@@ -54,6 +54,14 @@ def checkpoints(here: Surroundings, incomplete: str) -> Iterator[CompletionItem[
     yield from folders(here, incomplete)
 
 
+def configs_or_runs(here: Surroundings, incomplete: str) -> Iterator[CompletionItem[str]]:
+    """Complete what has a configuration: a run, a file or a name."""
+    from kladml_cli.completion.files import configs
+
+    yield from runs(here, incomplete)
+    yield from configs(here, incomplete)
+
+
 def experiments(here: Surroundings, incomplete: str) -> Iterator[CompletionItem[str]]:
     """Complete an experiment of which runs are meant, by its name alone where that says which."""
     for text in _matching(_short_and_full(here), incomplete):

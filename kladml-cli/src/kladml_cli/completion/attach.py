@@ -22,7 +22,7 @@ WHERE = {
     "resumable": "addresses:resumable",
     "runs": "addresses:runs",
     "configs": "files:configs",
-    "configs or runs": "files:configs_or_runs",
+    "configs or runs": "addresses:configs_or_runs",
     "data": "files:data",
     "data sets": "files:data_sets",
     "files": "files:files",

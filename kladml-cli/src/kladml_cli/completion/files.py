@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from click.shell_completion import CompletionItem
 
 from kladml.workspace import config_names
-from kladml_cli.completion.addresses import runs
 from kladml_cli.completion.surroundings import item
 
 if TYPE_CHECKING:
@@ -38,12 +37,6 @@ def configs(here: Surroundings, incomplete: str) -> Iterator[CompletionItem[str]
         if name.startswith(incomplete):
             yield item(name, "in data/configs")
     yield from files(here, incomplete)
-
-
-def configs_or_runs(here: Surroundings, incomplete: str) -> Iterator[CompletionItem[str]]:
-    """Complete what has a configuration: a run, a file or a name."""
-    yield from runs(here, incomplete)
-    yield from configs(here, incomplete)
 
 
 def data(here: Surroundings, incomplete: str) -> Iterator[CompletionItem[str]]:

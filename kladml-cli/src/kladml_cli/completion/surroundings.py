@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from click.shell_completion import CompletionItem
 
 from kladml.errors import KladMLError
-from kladml_cli.settings_options import entries_of
+from kladml_cli.given_entries import entries_of
 
 if TYPE_CHECKING:
     import click

@@ -37,7 +37,6 @@ class LearningTask:
         val: Its part for validation, or None.
         format: One of `kladml.datasets.formats.FORMATS`.
         rows: How many samples there are to train on.
-        size: Bytes of the files.
         inputs: Shape of one sample's input; of an image channels, height and width.
         target: The column or array with the targets; None for images, whose folders are the labels, and where there
             are none.
@@ -55,7 +54,6 @@ class LearningTask:
     val: DatasetReference | None
     format: str
     rows: int
-    size: int
     inputs: tuple[int, ...]
     target: str | None = None
     kind: str | None = None
@@ -93,16 +91,15 @@ def learning_task(
     train, val = _parts(manifest, named)
     entries = manifest.part(train.path)
     format_, files = data_files(store.files_of(entries))
-    size = sum(entry.size for entry in entries)
     if format_ == "images":
-        return _of_images(manifest, train, val, files, size)
+        return _of_images(manifest, train, val, files)
     if format_ not in (*TABLES, *ARRAYS):
         problem = f"{train} holds files of no format that KladML reads"
         raise DataError(problem, next_step="read them with a function, and name it: data.train: data.py:load")
-    with progress(f"reading {train}", size) as tell:
+    with progress(f"reading {train}", sum(entry.size for entry in entries)) as tell:
         schema = _schema(manifest, train, files, target, tell)
         shape, obstacles = _inputs(schema, train)
-        found = LearningTask(train, val, format_, schema.rows or 0, size, shape, obstacles=obstacles)
+        found = LearningTask(train, val, format_, schema.rows or 0, shape, obstacles=obstacles)
         if schema.target is None:
             if len(schema.columns) > 1:
                 shown = ", ".join(column.name for column in schema.columns[:20])
@@ -141,7 +138,7 @@ def _parts(manifest: Manifest, named: DatasetReference) -> tuple[DatasetReferenc
 
 
 def _of_images(
-    manifest: Manifest, train: DatasetReference, val: DatasetReference | None, files: Sequence[DataFile], size: int
+    manifest: Manifest, train: DatasetReference, val: DatasetReference | None, files: Sequence[DataFile]
 ) -> LearningTask:
     labels = tuple(manifest.schema.labels)
     if len(labels) < 2:  # noqa: PLR2004 - one label is nothing to tell from others
@@ -154,7 +151,6 @@ def _of_images(
         val,
         "images",
         len(files),
-        size,
         shape,
         kind=CLASSIFICATION,
         why=why,

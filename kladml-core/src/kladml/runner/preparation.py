@@ -119,7 +119,9 @@ def prepare(
     if val_data is None and config.run.data.val_split:
         from kladml.training.data.keeping_back import keep_back
 
-        train_data, val_data = keep_back(train_data, config.run.data.val_split, config.run.training.seed)
+        share, seed = config.run.data.val_split, config.run.training.seed
+        # Others than the trainer get arrays, as a model's own train and an estimator know them.
+        train_data, val_data = keep_back(train_data, share, seed, in_place=is_torch_module(model_class))
     return Prepared(
         config=_with_versions(config, train=train, val=val),
         source=source,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,25 @@ def is_array(data: Any) -> bool:
 def is_arrays(data: Any) -> bool:
     """Tell whether the data is a tuple of arrays (or of plain lists), such as `(X, y)`."""
     return isinstance(data, tuple) and len(data) > 0 and all(is_array(part) or isinstance(part, list) for part in data)
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenRows:
+    """Some rows of arrays which stay where they are, such as mapped from a file.
+
+    Attributes:
+        arrays: The arrays, with one row for each sample.
+        rows: Which rows, shape `(samples,)`.
+        is_single: Whether a batch is the rows of the only array, and no tuple.
+    """
+
+    arrays: tuple[Any, ...]
+    rows: np.ndarray[Any, Any]
+    is_single: bool
+
+    def __len__(self) -> int:
+        """Return how many samples these are."""
+        return len(self.rows)
 
 
 def as_tensor(array: Any, name: str) -> torch.Tensor:

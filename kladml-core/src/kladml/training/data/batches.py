@@ -106,6 +106,7 @@ class ArrayBatches(BatchSource):
         share: Which batches are this process's.
         container: What holds a batch's tensors: tuple, list, or None for a single tensor.
         convert: Whether 64 bit floats become torch's default float, batch by batch.
+        rows: The rows that the order counts, where these are not all.
     """
 
     def __init__(
@@ -116,10 +117,11 @@ class ArrayBatches(BatchSource):
         *,
         container: type[Any] | None,
         convert: bool = False,
+        rows: torch.Tensor | None = None,
     ) -> None:
         super().__init__(share)
         self._convert = convert and any(tensor.dtype == torch.float64 for tensor in tensors)
-        self.tensors, self.order, self.container = tensors, order, container
+        self.tensors, self.order, self.container, self._rows = tensors, order, container, rows
         self._on_cpu = all(tensor.device.type == "cpu" for tensor in tensors)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -128,6 +130,8 @@ class ArrayBatches(BatchSource):
         container, tensors = self.container, self.tensors
         for number, counts, is_last in self.share.of(len(batches)):
             index = torch.as_tensor(batches[number])
+            if self._rows is not None:
+                index = self._rows[index]
             if self._on_cpu:
                 rows = [tensor.index_select(0, index) for tensor in tensors]
             else:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 from torch.utils.data.distributed import DistributedSampler
 
 from kladml.errors import DataError
-from kladml.training.data.arrays import as_tensor, is_array, is_arrays, nonempty
+from kladml.training.data.arrays import ChosenRows, as_tensor, is_array, is_arrays, nonempty
 from kladml.training.data.batches import ArrayBatches, BatchSource, DatasetBatches, ReadyBatches, Share, StreamBatches
 from kladml.training.data.fetching import BatchFetch, StreamFetch
 from kladml.training.data.orders import IndexedOrder, LoaderOrder
@@ -66,15 +67,17 @@ def batch_source(data: Any, loading: Loading, *, name: str) -> BatchSource:
         options = {"num_workers": loading.num_workers, "timeout": loading.timeout, "persistent_workers": True}
         workers = WorkerPool(fetch, options, name, loading.seed) if loading.num_workers else None
         return DatasetBatches(fetch, order, share, workers)
-    single = is_array(data)
-    if single or is_arrays(data):
-        tensors = [as_tensor(part, name) for part in ([data] if single else data)]
+    chosen = data if isinstance(data, ChosenRows) else None
+    single = is_array(data) if chosen is None else chosen.is_single
+    if chosen is not None or single or is_arrays(data):
+        tensors = [as_tensor(part, name) for part in (chosen.arrays if chosen else [data] if single else data)]
         lengths = [len(tensor) for tensor in tensors]
         if len(set(lengths)) > 1:
             problem = f"the arrays of {name} have different lengths: {', '.join(map(str, lengths))}"
             raise DataError(problem, next_step="give one target per sample")
-        order = _order(nonempty(lengths[0], name), loading)
-        return ArrayBatches(tensors, order, share, container=None if single else tuple, convert=True)
+        order = _order(nonempty(lengths[0] if chosen is None else len(chosen), name), loading)
+        rows = None if chosen is None else torch.from_numpy(chosen.rows)
+        return ArrayBatches(tensors, order, share, container=None if single else tuple, convert=True, rows=rows)
     if isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping | Iterator):
         if isinstance(data, Sized):
             nonempty(len(data), name)

@@ -1,0 +1,26 @@
+"""What helps a person, and what leaves it out."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from kladml_cli.log_output import is_json
+from kladml_cli.options import Invocation
+
+
+def hint(text: str) -> None:
+    """Print what helps a person on standard error.
+
+    `--quiet` keeps that for what went wrong, and log lines as JSON leave no place for a line that is none.
+    """
+    if not is_quiet() and not is_json():
+        click.echo(text, err=True)
+
+
+def is_quiet() -> bool:
+    """Tell whether the running command was asked to say nothing but results, warnings and errors."""
+    context = click.get_current_context(silent=True)
+    invocation = context.find_object(Invocation) if context is not None else None
+    return invocation is not None and invocation.log_level > logging.INFO
