@@ -63,6 +63,8 @@ class StepModule(nn.Module):
         super().__init__()
         self.module = module
         self.loss = loss
+        self._is_torch_loss = getattr(loss, "__module__", "").startswith("torch")
+        self._wants_classes = getattr(loss, "__name__", type(loss).__name__) in _OF_CLASSES
         self._has_step = callable(getattr(module, "training_step", None))
         if not self._has_step and loss is None:
             problem = f"{type(module).__name__} has no training_step, and no loss was given"
@@ -103,35 +105,41 @@ class StepModule(nn.Module):
         output = self.module(inputs)
         assert self.loss is not None  # noqa: S101 - held by __init__
         if getattr(output, "shape", None) == getattr(target, "shape", None):
-            return self.loss(output, self._converted(target, self._type_of_values(output))), {}
+            return self.loss(output, self._as_values(target, output)), {}
         if self._would_broadcast(output, target):
             problem = (
                 f"the output of {type(self.module).__name__} has shape {tuple(output.shape)} and the target "
                 f"{tuple(target.shape)}, which a loss would broadcast to a wrong result"
             )
             raise ModelContractError(problem, next_step="make both shapes equal")
-        loss = self.loss(output, self._converted(target, torch.long))
+        loss = self.loss(output, self._as_classes(target))
         if not _is_classification(output, target):
             return loss, {}
         return loss, {"accuracy": (output.detach().argmax(1) == target).float().mean()}
 
-    def _converted(self, target: Any, dtype: torch.dtype | None) -> Any:
-        """Return whole numbers and truths in the type that torch's losses want, which files do not always have.
+    def _as_values(self, target: Any, output: Any) -> Any:
+        """Return targets of the shape of the output in the type that torch's losses want.
 
-        Of the shape of the output they are its values (a CSV file does not tell 3 from 3.0), else numbers of classes.
+        Files do not always have it: a CSV file does not tell 3 from 3.0.
         """
-        is_torch = getattr(self.loss, "__module__", "").startswith("torch")
-        if not (is_torch and isinstance(target, torch.Tensor) and dtype is not None):
+        if not self._has_other_type(target):
             return target
-        return target if target.is_floating_point() or target.is_complex() else target.to(dtype)
+        if self._wants_classes:
+            return target.to(torch.long)
+        if not isinstance(output, torch.Tensor):
+            return target
+        is_rounding = torch.is_autocast_enabled(output.device.type)  # 16 bits would round 257 to 256
+        return target.to(torch.promote_types(output.dtype, torch.float32) if is_rounding else output.dtype)
 
-    def _type_of_values(self, output: Any) -> torch.dtype | None:
-        """Return the type of whole numbers that have the shape of the output."""
-        if getattr(self.loss, "__name__", type(self.loss).__name__) in _OF_CLASSES:
-            return torch.long
-        if isinstance(output, torch.Tensor) and torch.is_autocast_enabled(output.device.type):
-            return torch.promote_types(output.dtype, torch.float32)  # 16 bits would round 257 to 256
-        return getattr(output, "dtype", None)
+    def _as_classes(self, target: Any) -> Any:
+        """Return targets as the numbers of classes that torch's losses want."""
+        return target.to(torch.long) if self._has_other_type(target) else target
+
+    def _has_other_type(self, target: Any) -> bool:
+        """Tell whether targets for a loss of torch are whole numbers or truths."""
+        if not (self._is_torch_loss and isinstance(target, torch.Tensor)):
+            return False
+        return not (target.is_floating_point() or target.is_complex())
 
     def _would_broadcast(self, output: Any, target: Any) -> bool:
         """Tell whether the loss would stretch one of them to the other's shape and be silent about it.
@@ -141,7 +149,7 @@ class StepModule(nn.Module):
         """
         if not (isinstance(output, torch.Tensor) and isinstance(target, torch.Tensor)) or output.shape == target.shape:
             return False
-        if target.is_floating_point() and getattr(self.loss, "__module__", "").startswith("torch"):
+        if target.is_floating_point() and self._is_torch_loss:
             return True
         return [size for size in output.shape if size != 1] == [size for size in target.shape if size != 1]
 
