@@ -188,3 +188,15 @@ def test_no_connection_stays_open_between_calls(catalog, path):
     assert path.samefile(catalog._database.url.database)
     open_files = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
     assert path not in open_files
+
+
+def test_a_new_catalog_counts_on_from_the_runs_that_are_kept(tmp_path):
+    """After a catalog was lost, or another was chosen, no run writes over the files of an earlier one."""
+    state = Workspace.create(tmp_path).state
+    for name in ("1", "7", "earlier-ab", "12345678901"):
+        (state / "runs/default/default/digits" / name).mkdir(parents=True)
+    context = BackendContext(workspace=tmp_path)
+    for settings in (SqlCatalogSettings(), SqlCatalogSettings(url="sqlite:///team.db")):
+        with SqlCatalog.from_settings(settings, context) as catalog:
+            assert [catalog.add_run(DIGITS, "a" * 32, {}).label for _ in range(2)] == ["8", "9"]
+            assert catalog.add_run(ExperimentAddress("default", "default", "other"), "a" * 32, {}).label == "1"

@@ -459,7 +459,7 @@ def test_a_catalog_that_cannot_resume_does_not_stop_the_run(backends, data, capl
 
 def test_another_run_of_that_address_in_the_catalog_is_refused(backends, data):
     interrupted(backends, data)
-    backends.catalog = MemoryCatalog()
+    backends.catalog, backends.storage = MemoryCatalog(), MemoryStorage()
     backends.runner().run(Net, data, training={"max_epochs": 1})
     backends.catalog.runs[0] = backends.catalog.runs[0].__class__(
         backends.catalog.runs[0].address, "another", "FINISHED", backends.catalog.runs[0].started_at
@@ -565,9 +565,21 @@ def test_a_storage_that_fails_is_said(backends, data, tmp_path_factory):
 
 def test_what_another_run_left_in_the_folder_is_put_aside(backends, data, uninterrupted, caplog):
     interrupted(backends, data)
-    backends.catalog = MemoryCatalog()  # as after its database was deleted: numbers begin anew
+    # As after its database was deleted, and with another storage: numbers begin anew.
+    backends.catalog, backends.storage = MemoryCatalog(), MemoryStorage()
     interrupted(backends, data, at=3)
     assert "another run left files in" in caplog.text
     result = backends.runner().run(Net, data, resume="@1")
     assert weights(result) == uninterrupted
     assert result.run_id == list(backends.tracker.runs)[1]
+
+
+def test_stored_files_of_another_run_are_not_written_over(backends, model_class, data):
+    backends.runner().run(model_class, data)
+    stored = dict(backends.storage.files)
+    assert "default/default/default/1/run.json" in [key for _, key in stored]
+    backends.catalog = MemoryCatalog()
+    with pytest.raises(StorageError, match="another run default/default/default@1 has its files there"):
+        backends.runner().run(model_class, data)
+    assert backends.storage.files == stored
+    assert backends.catalog.list_runs()[0].status == "FAILED"

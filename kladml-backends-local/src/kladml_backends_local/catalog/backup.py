@@ -83,7 +83,8 @@ def what_to_restore(database: Path) -> str:
     """Return what a reader can do about a damaged database."""
     backup = newest_backup(database)
     if backup is None:
-        return f"there is no backup: move {database.name} away to begin a new one; the folders of runs stay"
+        step = "to begin a new one, which counts on from the runs that are kept here"
+        return f"there is no backup: move {database.name} away {step}"
     return f"move it away and put the backup in its place: {backup}, from before its last migration"
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kladml_backends_local.catalog.database import Database
 
 DATABASE_NAME = "catalog.db"
+_RUNS = "runs"
 
 
 class SqlCatalog(SqlDatasets, CatalogInterface):
@@ -35,6 +36,8 @@ class SqlCatalog(SqlDatasets, CatalogInterface):
         url: SQLAlchemy URL of the database, or the path of an SQLite file; `.kladml/catalog.db` in the workspace of the
             current folder by default, which is made a workspace if it is none.
         password: Password of the database, where the URL has none.
+        runs: The folder of the runs that are kept on this machine, as `project/family/experiment/number`. Numbers are
+            beyond those there, also those of a catalog that was lost.
 
     Raises:
         CatalogError: The URL is malformed.
@@ -43,11 +46,15 @@ class SqlCatalog(SqlDatasets, CatalogInterface):
     settings_class: ClassVar[type[SqlCatalogSettings]] = SqlCatalogSettings
     capabilities: ClassVar[frozenset[str]] = frozenset({"datasets", "organise", "resume"})
 
-    def __init__(self, url: str | URL | Path | None = None, password: str | None = None) -> None:
+    def __init__(
+        self, url: str | URL | Path | None = None, password: str | None = None, *, runs: Path | None = None
+    ) -> None:
         if url is None:
             from kladml.workspace import Workspace
 
-            url = Workspace.ensure().state / DATABASE_NAME
+            state = Workspace.ensure().state
+            url, runs = state / DATABASE_NAME, runs or state / _RUNS
+        self._runs = runs
         self._quick: QuickReader | None = None
         if isinstance(url, Path):
             self._file = url.absolute()
@@ -60,13 +67,14 @@ class SqlCatalog(SqlDatasets, CatalogInterface):
     @classmethod
     def from_settings(cls, settings: SqlCatalogSettings, context: BackendContext) -> Self:
         """Build the catalog; the path of an SQLite file is relative to the workspace."""
+        from kladml.workspace import Workspace
+
+        state = Workspace(context.workspace).state
         if settings.url is not None:
             from kladml_backends_local.catalog.engine import read_url
 
-            return cls(read_url(settings.url, settings.password, context.workspace))
-        from kladml.workspace import Workspace
-
-        return cls(Workspace(context.workspace).state / DATABASE_NAME)
+            return cls(read_url(settings.url, settings.password, context.workspace), runs=state / _RUNS)
+        return cls(state / DATABASE_NAME, runs=state / _RUNS)
 
     @cached_property
     def _database(self) -> Database:
@@ -104,11 +112,24 @@ class SqlCatalog(SqlDatasets, CatalogInterface):
         """
         from kladml_backends_local.catalog.rows import add_run
 
+        kept = self._highest_kept(experiment)
         number = self._database.change(
             f"cannot register a run of '{experiment}'",
-            lambda connection: add_run(connection, experiment, run_id, backends),
+            lambda connection: add_run(connection, experiment, run_id, backends, beyond=kept),
         )
         return RunAddress(experiment, str(number))
+
+    def _highest_kept(self, experiment: ExperimentAddress) -> int:
+        """Return the highest number of a run of the experiment that is kept on this machine, or 0."""
+        from kladml_backends_local.catalog.rows import LONGEST_LABEL
+
+        if self._runs is None:
+            return 0
+        try:
+            names = [entry.name for entry in (self._runs / str(experiment)).iterdir()]
+        except OSError:
+            return 0
+        return max((int(name) for name in names if name.isdecimal() and len(name) <= LONGEST_LABEL), default=0)
 
     def resume_run(self, address: RunAddress, run_id: str, backends: Mapping[str, str]) -> None:
         """Note that a run goes on, or register it under its address where another machine began it.

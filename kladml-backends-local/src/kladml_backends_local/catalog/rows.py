@@ -24,12 +24,15 @@ LEVEL_TABLES = (projects, families, experiments)
 """The tables of the hierarchy, from the top down."""
 
 _PARENTS = ("project_id", "family_id")
-_LONGEST_LABEL = 9
+LONGEST_LABEL = 9
 
 
-def add_run(connection: Connection, experiment: ExperimentAddress, run_id: str, backends: Mapping[str, str]) -> int:
-    """Register a run and return its number."""
+def add_run(
+    connection: Connection, experiment: ExperimentAddress, run_id: str, backends: Mapping[str, str], *, beyond: int = 0
+) -> int:
+    """Register a run and return its number, which is higher than `beyond`."""
     experiment_id = _experiment_id(connection, experiment)
+    _raise_last(connection, experiment_id, beyond)
     this = experiments.c.id == experiment_id
     # The update locks the row until the end of the transaction, so the number is this run's alone, and it
     # becomes the next one's again where the transaction fails.
@@ -50,10 +53,15 @@ def resume_run(connection: Connection, address: RunAddress, run_id: str, backend
     if number == 0:
         return False
     experiment_id = _experiment_id(connection, address.experiment)
-    behind = and_(experiments.c.id == experiment_id, experiments.c.last_number < number)
-    connection.execute(update(experiments).where(behind).values(last_number=number))
+    _raise_last(connection, experiment_id, number)
     _insert_run(connection, experiment_id, number, run_id, backends)
     return True
+
+
+def _raise_last(connection: Connection, experiment_id: int, number: int) -> None:
+    """See that the next number of an experiment is beyond a number."""
+    behind = and_(experiments.c.id == experiment_id, experiments.c.last_number < number)
+    connection.execute(update(experiments).where(behind).values(last_number=number))
 
 
 def _insert_run(
@@ -120,5 +128,5 @@ def is_run(address: RunAddress) -> ColumnElement[bool]:
 def _number(address: RunAddress) -> int:
     """Return the number of a run, 0 for a label that no catalog gives."""
     label = address.label
-    number = int(label) if label.isdecimal() and len(label) <= _LONGEST_LABEL else 0
+    number = int(label) if label.isdecimal() and len(label) <= LONGEST_LABEL else 0
     return number if str(number) == label else 0

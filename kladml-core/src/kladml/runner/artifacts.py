@@ -58,15 +58,39 @@ class RunFiles:
         self._mirror: CheckpointMirror | None = None
         self._uris: dict[str, str] = {}
 
-    def begin_anew(self) -> None:
-        """Put aside what another run of the same address left, as after its catalog was deleted."""
-        left = [path for path in (self.checkpoints, self._outbox) if path.exists()]
+    def begin_anew(self, address: RunAddress) -> None:
+        """Put aside what another run of the same address left, as after its catalog was deleted.
+
+        Args:
+            address: The run.
+
+        Raises:
+            StorageError: The storage keeps the files of such a run, which would be written over.
+        """
+        self._refuse_to_overwrite(address)
+        kept = (self.checkpoints, self._outbox, *(self.folder / name for name in (RECORD, CONFIG, CODE_DIFF)))
+        left = [path for path in kept if path.exists()]
         if left:
             aside = self.folder / f"earlier-{secrets.token_hex(4)}"
             aside.mkdir()
             for path in left:
                 path.rename(aside / path.name)
             log.warning(f"another run left files in {self.folder}; they are now in {aside}")
+
+    def _refuse_to_overwrite(self, address: RunAddress) -> None:
+        if self._storage is None:
+            return
+        backend = self._storage.backend
+        bucket = self._bucket or backend.default_bucket
+        try:
+            is_taken = backend.exists(bucket, f"{address.path}/{RECORD}")
+        except Exception as error:  # noqa: BLE001 - a storage that cannot be asked is not known to keep anything
+            log.debug(f"{self._storage} cannot tell whether it has files of run {address}: {error}")
+            return
+        if is_taken:
+            problem = f"another run {address} has its files there, and the catalog gave its number once more"
+            step = "choose another experiment or bucket, or repeat it until the numbers are beyond those that are kept"
+            raise StorageError(problem, owner=self._storage.owner, next_step=step)
 
     def write_config(self, config: ResolvedConfig) -> None:
         """Write the resolved configuration, without secrets."""

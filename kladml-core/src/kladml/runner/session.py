@@ -119,7 +119,7 @@ class RunSession:
         """Write the configuration and the record, tell the trackers parameters and tags, and call the hooks."""
         if not self.goes_on:
             self._locks.enter_context(RunLock(self.files.folder, self.address))
-            self.files.begin_anew()
+            self.files.begin_anew(self.address)
         self.files.write_config(self.config)
         self.files.write_code_diff(self._code_diff)
         self.files.write_record(self.record)
