@@ -12,6 +12,8 @@ from kladml_cli.terminal import styled, width
 def print_grid(title: str, columns: list[str], rows: list[tuple[str, list[str]]]) -> None:
     """Print rows with one column for each run, or one line for each run where that is too wide."""
     click.echo(f"\n{styled(title, sys.stdout, bold=True)}")
+    if not rows:
+        return
     first = max(len(name) for name, _ in rows)
     sizes = [max(len(columns[index]), *(len(cells[index]) for _, cells in rows)) for index in range(len(columns))]
     if 2 + first + sum(sizes) + 2 * len(sizes) <= width():

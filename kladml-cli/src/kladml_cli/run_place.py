@@ -177,6 +177,9 @@ class OpenPlace:
             problem = f"the values of the metrics of {run.address} cannot be read: {error}"
             get_logger(__name__).warning(problem)
             page, tracker = replace(read_page(run, self.runs, None, criterion), problem=problem), None
+        else:
+            if page.problem:
+                get_logger(__name__).warning(page.problem)
         return page if page.has_record else self._completed(page, tracker)
 
     def _completed(self, page: RunPage, tracker: TrackerInterface | None) -> RunPage:

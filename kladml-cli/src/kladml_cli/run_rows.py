@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kladml.history.facts import Facts, Quantity
+    from kladml.history.series import Series
     from kladml.interfaces import CatalogRun, RunAddress
 
 HEADER = ("RUN", "STATUS", "STARTED", "TOOK", "METRICS")
@@ -118,3 +119,18 @@ def _how_telling(metric: str) -> tuple[int, bool]:
 
 def _clipped(text: str, room: int) -> str:
     return text if len(text) <= room else text[: max(room - 1, 0)] + _ELLIPSIS if room else ""
+
+
+def step_text(step: int | None) -> str:
+    """Return a step as people read it."""
+    return "-" if step is None else str(step)
+
+
+def telling_text(series: Series | None) -> str:
+    """Return the best or last value of a metric and its step; the final value alone where no more is known."""
+    from kladml_backends_console.wording import number
+
+    if series is None:
+        return "-"
+    value, step = series.telling
+    return number(value) if step is None else f"{number(value)} at {step}"

@@ -9,6 +9,8 @@ import pytest
 
 @pytest.fixture
 def two_runs(train, workspace):
+    import torch  # noqa: F401 - else only runs after the first one that imports it note threads
+
     assert train("--experiment", "digits", "--publisher", "none").status == 0
     source = (workspace / "model.py").read_text().replace("0.125", "0.5")
     (workspace / "other.py").write_text(source)
@@ -28,8 +30,8 @@ def test_what_differs_and_nothing_else(kladml, two_runs):
         "configuration\n             @1                  @2\n  model.ref  model.py:MeanModel  other.py:MeanModel"
     )
     assert [line.split() for line in parts[2].splitlines()[2:]] == [
-        ["mse", "0.2500", "at", "0", "0.2500", "at", "0"],
-        ["train_mse", "0.1250", "at", "0", "0.5000", "at", "0"],
+        ["mse", "0.2500", "0.2500"],
+        ["train_mse", "0.1250", "0.5000"],
     ]
     assert len(parts) == 3
     assert all(len(line) <= 80 for line in outcome.output.splitlines())
@@ -56,7 +58,7 @@ def test_fail_if_sets_the_exit_status(kladml, two_runs, condition, status):
     outcome = kladml("compare", "@1", "@2", "--fail-if", condition)
     assert outcome.status == status
     assert ("train_mse of default/default/digits@2 is 0.5, after 0.125 of" in outcome.errors) is (status == 9)
-    assert "best value of each metric" in outcome.output
+    assert "final value of each metric" in outcome.output
 
 
 def test_json_says_what_failed(kladml, two_runs):
@@ -72,7 +74,14 @@ def test_json_says_what_failed(kladml, two_runs):
             }
         }
     }
-    assert found["metrics"]["train_mse"]["default/default/digits@2"]["best"] == 0.5
+    assert found["metrics"]["train_mse"]["default/default/digits@2"] == {
+        "last": 0.5,
+        "last_step": None,
+        "best": None,
+        "best_step": None,
+        "mode": "min",
+        "values": 0,
+    }
     assert len(found["failed"]) == 1
 
 
@@ -100,7 +109,77 @@ def test_wrong_input(kladml, two_runs, arguments, status, part):
     assert "Traceback" not in outcome.errors
 
 
-def test_plots(kladml, two_runs):
+def test_what_seldom_changes_numbers_is_only_counted(kladml, two_runs):
+    file = two_runs / ".kladml/runs/default/default/digits/2/run.json"
+    record = json.loads(file.read_text())
+    record["environment"]["distributions"] |= {"a-linter": "1", "b-linter": "1"}
+    file.write_text(json.dumps(record))
+    assert (
+        "environment\n  2 packages, on which numbers seldom depend; see --all\n" in kladml("compare", "@1", "@2").output
+    )
+    record["environment"]["distributions"] |= {"numpy": "1.0"}
+    file.write_text(json.dumps(record))
+    shown = kladml("compare", "@1", "@2").output
+    assert "  numpy  " in shown
+    assert "linter" not in shown
+    assert "  2 packages, on which" in shown
+    assert "  b-linter  " in kladml("compare", "@1", "@2", "--all").output
+
+
+def test_a_changed_file_of_code_is_a_difference(kladml, train, two_runs):
+    train("--experiment", "digits", "--publisher", "none")
+    assert "\ncode\n" not in kladml("compare", "@1", "@3").output
+    with (two_runs / "model.py").open("a") as stream:
+        stream.write("# other\n")
+    train("--experiment", "digits", "--publisher", "none")
+    found = json.loads(kladml("compare", "@1", "@4", "--json").output)["differences"]
+    assert list(found) == ["code"]
+    assert list(found["code"]) == ["model.py"]
+    file = two_runs / ".kladml/runs/default/default/digits/1/run.json"
+    older = json.loads(file.read_text())
+    del older["code_files"], older["untracked"]
+    file.write_text(json.dumps(older))
+    assert "\ncode\n" not in kladml("compare", "@1", "@4").output
+
+
+@pytest.fixture
+def tracked_runs(train, workspace):
+    options = ("--experiment", "digits", "--publisher", "none", "--tracker", "local")
+    assert train(*options).status == 0
+    source = (workspace / "model.py").read_text().replace("0.125", "0.5")
+    (workspace / "other.py").write_text(source)
+    assert train(*options, model="other.py:MeanModel").status == 0
+    return workspace
+
+
+def test_final_values_are_not_shown_as_the_best(kladml, tracked_runs):
+    assert "best value of each metric, and its step\n" in kladml("compare", "@1", "@2").output
+    (tracked_runs / ".kladml/mlflow.db").unlink()
+    shown = kladml("runs", "show", "@1")
+    assert ["train_mse", "0.1250", "-", "-", "-"] in [line.split() for line in shown.output.splitlines()]
+    assert shown.errors.count("the tracker has no values of the metrics of default/default/digits@1") == 1
+    compared = kladml("compare", "@1", "@2")
+    assert "\nfinal value of each metric\n" in compared.output
+    assert " at " not in compared.output
+    refused = kladml("compare", "@1", "@2", "--fail-if", "train_mse rise > 0.1")
+    assert refused.status == 5
+    assert "only the final value is known, and not the best" in " ".join(refused.errors.split())
+
+
+def test_a_final_value_is_not_compared_with_a_best_one(kladml, train, tracked_runs):
+    train("--experiment", "digits", "--publisher", "none")
+    shown = kladml("compare", "@1", "@3", "--fail-if", "train_mse rise > 0.1")
+    assert shown.status == 5
+    assert "'train_mse' of default/default/digits@3 only the final" in " ".join(shown.errors.split())
+    titles = kladml("compare", "@1", "@3").output
+    assert "best value of each metric, and its step; the final value where no step is" in titles
+
+
+def test_plots_need_a_history(kladml, two_runs):
+    assert kladml("compare", "@1", "@2", "--plot", "mse").output.endswith("\nmse\n  only final values are known\n")
+
+
+def test_plots(kladml, tracked_runs):
     outcome = kladml("compare", "@1", "@2", "--plot", "train_mse")
     plot = outcome.output.split("\ntrain_mse\n")[1].splitlines()
     assert plot[0].startswith("    0.5000 │○")

@@ -24,7 +24,9 @@ def test_a_run_that_comes_out_the_same_is_exact(kladml, one_run):
         "run": "default/default/digits@1",
         "reproduction": "default/default/digits@2",
         "exact": True,
-        "obstacles": ["the code is in no Git repository, so that nothing tells whether it is the same"],
+        "obstacles": [
+            "the code is in no Git repository, so that nothing tells whether what model.py imports is the same"
+        ],
         "metrics": {},
         "weights_are_equal": True,
         "different_files": [],
@@ -45,6 +47,54 @@ def test_data_that_differs_is_named(kladml, one_run):
     assert "may differ: the data differs: its fingerprint was sha256:" in outcome.errors
     assert "default/default/digits@2 is not what default/default/digits@1 was: the weights differ" in outcome.errors
     assert "model  has other weights" in outcome.output
+
+
+def test_a_changed_file_that_git_does_not_track_is_named(kladml, train, workspace):
+    import subprocess
+
+    def git(*arguments):
+        names = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", "-C", str(workspace), *names, *arguments], check=True, capture_output=True)
+
+    git("init")
+    git("commit", "--allow-empty", "-m", "x")
+    assert train("--experiment", "digits", "--publisher", "none").status == 0
+    assert "\n           Git does not track model.py\n" in kladml("runs", "show", "@1").output
+    same = kladml("reproduce", "@1", "--check")
+    assert (same.status, same.output) == (
+        0,
+        "nothing is known that keeps default/default/digits@1 from coming out the same\n",
+    )
+    with (workspace / "model.py").open("a") as stream:
+        stream.write("# other\n")
+    outcome = kladml("reproduce", "@1", "--check", "--json")
+    assert outcome.status == 9
+    (obstacle,) = json.loads(outcome.output)["obstacles"]
+    assert obstacle.startswith("model.py has changed: its SHA-256 was ")
+    file = workspace / ".kladml/runs/default/default/digits/1/run.json"
+    older = json.loads(file.read_text())
+    del older["code_files"], older["untracked"]
+    file.write_text(json.dumps(older))
+    assert kladml("reproduce", "@1", "--check").status == 0
+
+
+def test_versions_that_numbers_seldom_depend_on_are_no_obstacle(kladml, one_run):
+    file = one_run / ".kladml/runs/default/default/digits/1/run.json"
+    record = json.loads(file.read_text())
+    record["environment"]["distributions"]["a-linter"] = "1.0"
+    file.write_text(json.dumps(record))
+    assert not any(
+        "versions" in text for text in json.loads(kladml("reproduce", "@1", "--check", "--json").output)["obstacles"]
+    )
+    record["environment"]["distributions"]["torch"] = "1.0"
+    file.write_text(json.dumps(record))
+    (found,) = [
+        text
+        for text in json.loads(kladml("reproduce", "@1", "--check", "--json").output)["obstacles"]
+        if "versions" in text
+    ]
+    assert found.startswith("versions differ: torch 1.0 -> ")
+    assert found.endswith(", and of 1 other, on which numbers seldom depend")
 
 
 def test_without_weights_the_metrics_decide(kladml, train, workspace):

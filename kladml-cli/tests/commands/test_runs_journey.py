@@ -63,7 +63,7 @@ def test_newcomer(ok, kladml, folder):
     differences = json.loads(ok("compare", "@1", "@2", "--json").output)["differences"]
     assert {what: sorted(found) for what, found in differences.items()} == {
         "config": ["training.optimizer.lr"],
-        "code": ["changes", "version"],
+        "code": ["changes", "model.py", "version"],
     }
 
     best = json.loads(ok("runs", "show", "@best", "--json").output)

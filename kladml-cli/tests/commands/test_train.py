@@ -96,6 +96,16 @@ def test_failure_as_json(train, workspace, arguments, status, error_type, run_st
     assert (found["address"] is None) is (run_status is None)
 
 
+@pytest.mark.parametrize("resume", ["digits@99", "default/default/digits@99", "@99"])
+def test_a_run_to_resume_that_is_not_there_is_answered_with_the_nearest(kladml, train, workspace, resume):
+    for _ in range(2):
+        assert train("--experiment", "digits", "--publisher", "none").status == 0
+    outcome = kladml("train", "--resume", resume, "--model", "model.py:MeanModel", "--data", "model.py:data")
+    assert outcome.status == 3
+    nearest = "the nearest are default/default/digits@1, default/default/digits@2"
+    assert nearest in " ".join(outcome.errors.split())
+
+
 @pytest.mark.parametrize("resume", ["@-1", "@best", "default@1", "@1"])
 def test_short_addresses_are_resumed(kladml, train, net, workspace, resume):
     flags = ("--publisher", "none", "--tracker", "none")

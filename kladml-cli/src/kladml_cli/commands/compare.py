@@ -15,7 +15,7 @@ from kladml_cli.settings_options import json_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kladml.history.comparison import Change, Comparison
+    from kladml.history.comparison import Change, Comparison, Difference
     from kladml_cli.run_place import RunPlace
 
 EPILOG = """\
@@ -35,7 +35,6 @@ is 9 if a condition of --fail-if is true of a run.
 
 _NAMES = {"config": "configuration"}
 _LONGEST_CELL = 24
-_MOST_PACKAGES = 12
 
 
 @click.command(epilog=EPILOG)
@@ -119,37 +118,46 @@ def _print(comparison: Comparison, plots: Sequence[str], *, with_all: bool) -> N
 
 
 def _print_differences(comparison: Comparison, columns: list[str], *, with_all: bool) -> None:
+    from kladml.history.packages import own_distributions
     from kladml_cli.comparison_grid import print_grid
 
+    own = own_distributions(comparison.pages)
     if not comparison.differences:
         click.echo("\nno difference in configuration, code, data, plugins or environment")
         return
     for what in dict.fromkeys(one.what for one in comparison.differences):
         chosen = [one for one in comparison.differences if one.what == what]
-        shown = chosen if with_all or what != "environment" else chosen[:_MOST_PACKAGES]
-        print_grid(
-            _NAMES.get(what, what),
-            columns,
-            [(one.name, [_cell(one.name, value) for value in one.values]) for one in shown],
-        )
-        if len(chosen) > len(shown):
-            click.echo(f"  {len(chosen) - len(shown)} more; see --all")
+        shown = chosen if with_all else [one for one in chosen if one.is_telling(own)]
+        left = len(chosen) - len(shown)
+        rows = [(one.name, [_cell(one, value) for value in one.values]) for one in shown]
+        print_grid(_NAMES.get(what, what), columns, rows)
+        if left:
+            click.echo(f"  {left} package{'s' if left > 1 else ''}, on which numbers seldom depend; see --all")
 
 
 def _print_metrics(comparison: Comparison, columns: list[str]) -> None:
-    from kladml_backends_console.wording import number
     from kladml_cli.comparison_grid import print_grid
+    from kladml_cli.run_rows import telling_text
 
     rows = []
     for name in comparison.metrics:
         cells = []
         for page in comparison.pages:
             series = page.metrics.get(name)
-            cells.append("-" if series is None else f"{number(series.telling[0])} at {series.telling[1]}")
-        is_best = any(page.metrics[name].best is not None for page in comparison.pages if name in page.metrics)
-        rows.append((name if is_best else f"{name} (last)", cells))
-    if rows:
-        print_grid("best value of each metric, and its step", columns, rows)
+            cells.append(telling_text(series))
+        known = [page.metrics[name] for page in comparison.pages if name in page.metrics]
+        is_last = any(series.has_history for series in known) and all(series.best is None for series in known)
+        rows.append((f"{name} (last)" if is_last else name, cells))
+    if not rows:
+        return
+    all_known = [series for page in comparison.pages for series in page.metrics.values()]
+    if not any(series.has_history for series in all_known):
+        title = "final value of each metric"
+    elif all(series.has_history for series in all_known):
+        title = "best value of each metric, and its step"
+    else:
+        title = "best value of each metric, and its step; the final value where no step is"
+    print_grid(title, columns, rows)
 
 
 def _print_plots(comparison: Comparison, names: Sequence[str]) -> None:
@@ -169,7 +177,7 @@ def _print_plots(comparison: Comparison, names: Sequence[str]) -> None:
                 colour = COLOURS[index % len(COLOURS)]
                 lines = [line.replace(mark, click.style(mark, fg=colour)) for line in lines]
         click.echo(f"\n{styled(name, sys.stdout, bold=True)}")
-        for line in lines:
+        for line in lines or ["  only final values are known"]:
             click.echo(line)
 
 
@@ -181,11 +189,11 @@ def _how_telling(name: str) -> tuple[bool, bool]:
     return not name.startswith("val_"), "loss" not in name
 
 
-def _cell(name: str, value: Any) -> str:
+def _cell(one: Difference, value: Any) -> str:
     if value is None:
         return "-"
     text = str(value)
-    if name in ("version", "changes", "fingerprint"):  # the beginning tells hashes apart
+    if one.what in ("code", "data"):  # the beginning tells hashes apart
         dirty = "+dirty" if text.endswith("+dirty") else ""
         return text if len(text) <= _LONGEST_CELL else f"{text[:16]}…{dirty}"
     return text

@@ -58,7 +58,7 @@ def reproduce(*, place: RunPlace, run: str, check: bool, as_json: bool) -> None:
     with place.open() as opened:
         page = opened.page(opened.find(run))
         recipe = recipe_of(page)
-        before = obstacles(page, recipe)
+        before = obstacles(page, recipe, opened.workspace.root)
         if check:
             if as_json:
                 print_json({"run": page.address, "obstacles": before})

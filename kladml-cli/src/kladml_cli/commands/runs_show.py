@@ -126,6 +126,7 @@ def _print_head(page: RunPage) -> None:
 def _print_metrics(page: RunPage) -> None:
     from kladml_backends_console.wording import number
     from kladml_cli.plots import sparkline
+    from kladml_cli.run_rows import step_text
     from kladml_cli.terminal import width
 
     if not page.metrics:
@@ -133,8 +134,9 @@ def _print_metrics(page: RunPage) -> None:
     rows = []
     for name, series in page.metrics.items():
         best = series.best
-        cells = ("", "") if best is None else (number(best[0]), str(best[1]))
-        rows.append((name, number(series.last[0]), str(series.last[1]), *cells))
+        unknown = ("", "") if series.has_history else ("-", "-")
+        cells = unknown if best is None else (number(best[0]), str(best[1]))
+        rows.append((name, number(series.last[0]), step_text(series.last[1]), *cells))
     header = ("METRIC", "LAST", "STEP", "BEST", "STEP")
     sizes = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     room = width() - sum(sizes) - _INDENT * (len(header) + 1)
@@ -153,7 +155,7 @@ def _print_plots(page: RunPage, names: Sequence[str]) -> None:
 
     for name in names:
         _heading(name)
-        for line in plot([page.metrics[name]], width()):
+        for line in plot([page.metrics[name]], width()) or ["  only the final value is known"]:
             click.echo(line)
 
 
@@ -196,6 +198,8 @@ def _print_origin(page: RunPage, *, with_all: bool) -> None:
     _heading("origin")
     changes = page.code_diff()
     lines = [("code", page.code_version)]
+    if page.record.untracked:
+        lines.append(("", f"Git does not track {', '.join(page.record.untracked)}"))
     if changes is not None:
         lines.append(("", f"{_changed(changes)}; see --diff"))
     data = page.data_fingerprint

@@ -25,6 +25,7 @@ from kladml_cli.settings_options import (
 )
 
 if TYPE_CHECKING:
+    from kladml.errors import KladMLError
     from kladml.interfaces import ConfigEntry
     from kladml.runner import ExperimentRunner, RunResult
     from kladml.training.launching.rank_folder import RankFolder
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from kladml_cli.run_watch import RunWatch
 
 LATEST = "latest"
-_LEVELS = 3
+_SLASHES = 2
 
 EPILOG = f"""\
 Examples:
@@ -164,16 +165,17 @@ class _Sources:
         except Exception as error:
             raise RunFailed(error, "") from error
 
-    def full_address(self, resume: str, experiment: str | None) -> str:
+    def full_address(self, resume: str, experiment: str | None) -> tuple[str, KladMLError | None]:
         """Return what to resume with a short address of a run, such as `@-1`, written out; all else as it is.
+
+        Beside it there is what the catalog says where it does not know the run, which only the storage may know then.
 
         Raises:
             AddressError: `@best` or `@-1` means no run.
         """
-        place, at, label = resume.rpartition("@")
-        is_rank = label == "best" or label.startswith("-")
-        if not at or Path(resume).expanduser().exists() or not (is_rank or (place and place.count("/") < _LEVELS - 1)):
-            return resume
+        _, at, label = resume.rpartition("@")
+        if not at or Path(resume).expanduser().exists():
+            return resume, None
         from kladml.errors import AddressError, CatalogError
         from kladml_cli.run_place import OpenPlace, RunPlace
 
@@ -181,11 +183,12 @@ class _Sources:
         try:
             with ExitStack() as opened:
                 catalog = opened.enter_context(loaded.open_catalog(checked=False))
-                return str(OpenPlace(RunPlace(), self.workspace, loaded, catalog, opened).find(resume).address)
-        except (AddressError, CatalogError):
-            if is_rank:
+                place = OpenPlace(RunPlace(experiment), self.workspace, loaded, catalog, opened)
+                return str(place.find(resume).address), None
+        except (AddressError, CatalogError) as error:
+            if label == "best" or label.startswith("-"):
                 raise
-            return resume  # another machine may have begun it, so that only the storage knows it
+            return resume, error if isinstance(error, AddressError) else None
 
     def runner(self, watch: RunWatch) -> ExperimentRunner:
         """Return a runner with it."""
@@ -230,16 +233,29 @@ def _run(
     is_main = own_rank() == 0
     watch = RunWatch(supervisor.run if supervisor is not None and is_main else None)
     runner = sources.runner(watch)
+    missing: KladMLError | None = None
     try:
         if resume is not None and is_main:
-            resume = sources.full_address(resume, experiment)
+            resume, missing = sources.full_address(resume, experiment)
         with signals_end_the_run(supervisor):
             result = runner.run(experiment_name=experiment, resume=resume, allow_world_change=allow_world_change)
     except BaseException as error:
         outcome = watch.outcome if supervisor is None and is_main else None
-        raise RunFailed(error, outcome, run=watch.run, status=watch.status) from error
+        found = _with_nearest(error, missing, resume)
+        raise RunFailed(found, outcome, run=watch.run, status=watch.status) from error
     if is_main:
         _show(result, watch, as_json=as_json)
+
+
+def _with_nearest(error: BaseException, missing: KladMLError | None, resume: str | None) -> BaseException:
+    """Return an error that says that there is no such run to resume with the nearest ones, which the catalog knows."""
+    from kladml.errors import AddressError
+
+    if missing is None or resume is None or not isinstance(error, AddressError):
+        return error
+    if resume.startswith("@") or resume.count("/") == _SLASHES:
+        return AddressError(error.problem, next_step=missing.next_step)
+    return missing  # only the catalog tells what a short address means
 
 
 def _show(result: RunResult, watch: RunWatch, *, as_json: bool) -> None:

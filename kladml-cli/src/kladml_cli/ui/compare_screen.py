@@ -136,12 +136,9 @@ class CompareScreen(KladmlScreen):
 
 def _telling(series: object) -> str:
     from kladml.history.series import Series
-    from kladml_backends_console.wording import number
+    from kladml_cli.run_rows import telling_text
 
-    if not isinstance(series, Series):
-        return "-"
-    value, step = series.telling
-    return f"{number(value)} at {step}"
+    return telling_text(series if isinstance(series, Series) else None)
 
 
 def _value(value: object) -> str:

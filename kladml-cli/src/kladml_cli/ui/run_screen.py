@@ -173,12 +173,14 @@ class RunScreen(KladmlScreen):
 
     def _show_metrics(self, page: RunPage) -> None:
         from kladml_backends_console.wording import number
+        from kladml_cli.run_rows import step_text
 
         rows = {}
         for name in in_order([page]):
             series = page.metrics[name]
-            best = ("", "") if series.best is None else (number(series.best[0]), str(series.best[1]))
-            rows[name] = (number(series.last[0]), str(series.last[1]), *best)
+            unknown = ("", "") if series.has_history else ("-", "-")
+            best = unknown if series.best is None else (number(series.best[0]), str(series.best[1]))
+            rows[name] = (number(series.last[0]), step_text(series.last[1]), *best)
         self.query_one(MetricsTable).show([Text(title, justify="right") for title in _TITLES], rows)
         self._plot()
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
-from kladml.errors import QueryError
+from kladml.errors import QueryError, TrackerError
+from kladml.history.packages import numbers_depend_on, own_distributions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from kladml.history.pages import RunPage
 
@@ -25,6 +26,7 @@ _SIGNS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
 }
+_OF_MACHINE = ("python", "platform", "device", "threads")
 _NAMES_OF_RUNS = ("project", "family", "experiment", "run_name")
 
 
@@ -41,6 +43,14 @@ class Difference:
     what: str
     name: str
     values: tuple[Any, ...]
+
+    def is_telling(self, own: Collection[str]) -> bool:
+        """Tell whether the numbers of a run may depend on it.
+
+        Args:
+            own: What `own_distributions` says of the runs.
+        """
+        return self.what != "environment" or self.name in _OF_MACHINE or numbers_depend_on(self.name, own)
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,22 @@ def compare(pages: Sequence[RunPage]) -> Comparison:
         known = [values for values in of_runs if values] if what in ("environment", "plugins") else of_runs
         names = {one.name for one in differences(what, known)}
         found += [one for one in differences(what, of_runs) if one.name in names]
+        if what == "code":
+            found += _differing_files(pages)
+    own = own_distributions(pages)
+    found.sort(key=lambda one: one.what == "environment" and not one.is_telling(own))
     return Comparison(pages, found)
+
+
+def _differing_files(pages: Sequence[RunPage]) -> list[Difference]:
+    """Return the files of code that several runs name and that are not the same in those that noted them."""
+    of_all = [page.record.code_files for page in pages]
+    found = []
+    for name in dict.fromkeys(name for files in of_all for name in files):
+        values = tuple(files.get(name) for files in of_all)
+        if len({value for value in values if value is not None}) > 1:
+            found.append(Difference("code", name, values))
+    return found
 
 
 def differences(what: str, of_all: Sequence[Mapping[str, Any]]) -> list[Difference]:
@@ -167,8 +192,10 @@ class FailCondition:
 
         Raises:
             QueryError: The first run does not have the metric.
+            TrackerError: The best values of some runs are not known, but only the final ones.
         """
         first, *others = comparison.pages
+        self._check_histories(comparison.pages)
         if self.metric not in first.metrics or isnan(first.metrics[self.metric].telling[0]):
             problem = f"{first.address} has no metric '{self.metric}', so that nothing can be compared with it"
             names = ", ".join(sorted(first.metrics)) or "none"
@@ -186,6 +213,17 @@ class FailCondition:
                 text = f"{self.metric} of {page.address} is {now:.6g}, after {before:.6g} of {first.address}"
                 found.append(Change(page.address, f"{text}: a {self.change} of {by:.6g} {self.sign} {limit:.6g}"))
         return found
+
+    def _check_histories(self, pages: Sequence[RunPage]) -> None:
+        """Refuse to compare the final value of a run as if it were the best one."""
+        having = [page for page in pages if self.metric in page.metrics]
+        without = [page for page in having if not page.metrics[self.metric].has_history]
+        lost = [page for page in without if page.problem]
+        if lost or 0 < len(without) < len(having):
+            page = (lost or without)[0]
+            problem = f"of '{self.metric}' of {page.address} only the final value is known, and not the best"
+            hint = "bring back the tracker's data, or compare runs that a tracker has"
+            raise TrackerError(problem, next_step=hint)
 
 
 def _config(page: RunPage) -> dict[str, Any]:

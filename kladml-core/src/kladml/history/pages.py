@@ -123,6 +123,8 @@ class RunPage:
             "metrics": {name: series.as_dict() for name, series in self.metrics.items()},
             "code_version": self.code_version,
             "code_diff": self.code_diff(),
+            "code_files": self.record.code_files,
+            "untracked": self.record.untracked,
             "data_fingerprint": self.data_fingerprint,
             "plugins": self.plugins,
             "environment": self.environment,
@@ -157,7 +159,10 @@ def read_page(
     if record is not None and not record.params:
         record.params = _stored_params(folder)
     known = record or RunRecord(str(run.address), run.run_id, run.status, run.started_at.isoformat())
-    return RunPage(run, known, folder, points, criterion, has_record=record is not None)
+    problem = ""
+    if run.metrics and not points and tracker is not None and tracker.capabilities & {"points", "read"}:
+        problem = f"the tracker has no values of the metrics of {run.address}: only the final ones are known"
+    return RunPage(run, known, folder, points, criterion, has_record=record is not None, problem=problem)
 
 
 def _stored_params(folder: Path) -> dict[str, Any]:

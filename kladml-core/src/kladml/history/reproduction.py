@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from kladml.config import BACKEND_SECTIONS, read_yaml, resolve
 from kladml.config.secrets import MASK
 from kladml.errors import WorkspaceError
+from kladml.history.packages import numbers_depend_on, own_distributions
+from kladml.runner.code_files import digests, named_files
 from kladml.runner.environment import environment
 from kladml.runner.provenance import DIRTY, code_diff, code_version
 from kladml.runner.record import CONFIG
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 REPRODUCES = "kladml.reproduces"
 """Tag of a run that was made to reproduce another one, whose address it holds."""
 
-_MOST_PACKAGES = 8
-_TELLING = ("torch", "numpy", "accelerate", "scikit-learn", "safetensors")
 _HASH = 12
 
 
@@ -89,9 +89,15 @@ def recipe_of(page: RunPage) -> Recipe:
     return Recipe(entries, Path(page.record.code) if page.record.code else None)
 
 
-def obstacles(page: RunPage, recipe: Recipe) -> list[str]:
-    """Return what may keep a run from coming out the same, as far as it is known before training."""
-    return [*_of_code(page, recipe), *_of_environment(page, recipe)]
+def obstacles(page: RunPage, recipe: Recipe, root: Path) -> list[str]:
+    """Return what may keep a run from coming out the same, as far as it is known before training.
+
+    Args:
+        page: The run.
+        recipe: What it takes to train it once more.
+        root: The workspace's root, where references are looked for after the recipe's folder.
+    """
+    return [*_of_code(page, recipe), *_of_files(page, recipe, root), *_of_environment(page, recipe)]
 
 
 def obstacles_at_start(page: RunPage, tags: Mapping[str, str]) -> list[str]:
@@ -135,10 +141,26 @@ def _of_code(page: RunPage, recipe: Recipe) -> list[str]:
         return [f"the code was in {recipe.code}, which is not there"]
     now = code_version(recipe.code or Path.cwd())
     if "unknown" in (before, now):
-        return ["the code is in no Git repository, so that nothing tells whether it is the same"]
+        files = page.record.code_files
+        it = f"what {' and '.join(files)} import{'s' if len(files) == 1 else ''}" if files else "it"
+        return [f"the code is in no Git repository, so that nothing tells whether {it} is the same"]
     if before.removesuffix(DIRTY) != now.removesuffix(DIRTY):
         return [f"the code differs: it was {_short(before)} and is now {_short(now)}"]
     return _of_changes(page, code_diff(recipe.code or Path.cwd()) if now.endswith(DIRTY) else None)
+
+
+def _of_files(page: RunPage, recipe: Recipe, root: Path) -> list[str]:
+    """Return which of the files differ that the run's references name, whether or not Git tracks them."""
+    before = page.record.code_files
+    folders = [*([recipe.code] if recipe.code is not None else []), root, Path.cwd()]
+    now = digests(named_files((f"{name}:" for name in before), folders))
+    return [
+        f"{name} has changed: its SHA-256 was {_short(digest)} and is now {_short(now[name])}"
+        if name in now
+        else f"{name} is not there any more"
+        for name, digest in before.items()
+        if now.get(name) != digest
+    ]
 
 
 def _of_changes(page: RunPage, diff: bytes | None) -> list[str]:
@@ -165,22 +187,25 @@ def _of_environment(page: RunPage, recipe: Recipe) -> list[str]:
         for name in ("python", "platform", "device")
         if name in before and before[name] != now.get(name)
     ]
-    packages = _changed_packages(before.get("distributions") or {}, now["distributions"])
+    packages = _changed_packages(page, before.get("distributions") or {}, now["distributions"])
     if packages:
-        more = f" and {len(packages) - _MOST_PACKAGES} more" if len(packages) > _MOST_PACKAGES else ""
-        found.append(f"versions differ: {', '.join(packages[:_MOST_PACKAGES])}{more}")
+        found.append(packages)
     if str(now["device"]).startswith("cuda") and not _is_deterministic():
         found.append("a GPU adds in another order each time, unless torch.use_deterministic_algorithms is on")
     return found
 
 
-def _changed_packages(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return the distributions of other versions, those first that numbers depend on most."""
-    names = sorted(
-        (name for name in {*before, *now} if before.get(name) != now.get(name)),
-        key=lambda name: (not (name.startswith("kladml") or name in _TELLING), name),
-    )
-    return [f"{name} {before.get(name, 'absent')} -> {now.get(name, 'absent')}" for name in names]
+def _changed_packages(page: RunPage, before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Return the distributions of other versions that numbers depend on, and how many others; else nothing."""
+    own = own_distributions([page])
+    names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    telling = [name for name in names if numbers_depend_on(name, own)]
+    if not telling:
+        return ""
+    versions = ", ".join(f"{name} {before.get(name, 'absent')} -> {now.get(name, 'absent')}" for name in telling)
+    count = len(names) - len(telling)
+    others = f", and of {count} other{'s' if count > 1 else ''}, on which numbers seldom depend" if count else ""
+    return f"versions differ: {versions}{others}"
 
 
 def _is_deterministic() -> bool:

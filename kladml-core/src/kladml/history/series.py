@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import isnan
+from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
 from kladml.history.best import direction
@@ -26,17 +26,24 @@ class Series:
         mode: `min` or `max`, or None where nothing tells which value is the best.
         steps: The step of each value.
         values: The values.
+        final: The final value, where no tracker gives back any other.
     """
 
     metric: str
     mode: str | None = None
     steps: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
+    final: float = nan
 
     @property
-    def last(self) -> tuple[float, int]:
-        """The last value and its step."""
-        return self.values[-1], self.steps[-1]
+    def has_history(self) -> bool:
+        """Whether more is known than the final value."""
+        return bool(self.values)
+
+    @property
+    def last(self) -> tuple[float, int | None]:
+        """The last value and its step; without a history the final value, whose step is not known."""
+        return (self.values[-1], self.steps[-1]) if self.values else (self.final, None)
 
     @property
     def best(self) -> tuple[float, int] | None:
@@ -47,7 +54,7 @@ class Series:
         return (max if self.mode == "max" else min)(known, key=lambda pair: pair[0])
 
     @property
-    def telling(self) -> tuple[float, int]:
+    def telling(self) -> tuple[float, int | None]:
         """The best value, or the last where nothing tells which is the best, and its step."""
         return self.best or self.last
 
@@ -80,10 +87,11 @@ def series_of(
             found[key] = Series(key, _mode(key, criterion))
         found[key].steps.append(step)
         found[key].values.append(value)
-    last = max((series.steps[-1] for series in found.values()), default=0)
+    last = max((series.steps[-1] for series in found.values()), default=None)
     for key, value in final.items():
         if key not in found:
-            found[key] = Series(key, _mode(key, criterion), [last], [value])
+            known = {"final": value} if last is None else {"steps": [last], "values": [value]}
+            found[key] = Series(key, _mode(key, criterion), **known)
     return {key: found[key] for key in dict.fromkeys((*final, *found))}
 
 

@@ -12,6 +12,7 @@ from kladml.interfaces import ConfigEntry, ExperimentAddress
 from kladml.log import get_logger
 from kladml.models import check_model_class, is_torch_module
 from kladml.models.contract import is_estimator
+from kladml.runner.code_files import named_files
 from kladml.runner.data import check_data, fingerprint, load_data
 from kladml.runner.references import load_reference
 from kladml.runner.versions import VersionData, check_same_classes, load_version
@@ -60,6 +61,7 @@ class Prepared:
         val_fingerprint: That of the validation data, likewise.
         version: The version of a data set that the training data is, or None.
         code: Folder of the user's code.
+        code_files: The files of code that its references name, by their paths there.
     """
 
     config: ResolvedConfig
@@ -73,6 +75,7 @@ class Prepared:
     val_fingerprint: str | None
     version: VersionData | None
     code: Path
+    code_files: dict[str, Path]
 
     @property
     def experiment(self) -> ExperimentAddress:
@@ -134,7 +137,19 @@ def prepare(
         val_fingerprint=val.fingerprint if val is not None else fingerprint(val_data),
         version=train,
         code=folders[0],
+        code_files=named_files(_references(config, given), folders),
     )
+
+
+def _references(config: ResolvedConfig, given: Given) -> list[Any]:
+    """Return what model, loss and data come from; an object in place of a reference names no file."""
+    chosen, data = config.run.model, config.run.data
+    return [
+        chosen.ref if given.model_class is None else None,
+        chosen.loss if given.loss is None else given.loss,
+        data.train if given.train_data is None else given.train_data,
+        data.val if given.val_data is None else given.val_data,
+    ]
 
 
 def _find_model(config: ResolvedConfig, given: Given, folders: Sequence[Path]) -> tuple[type[Any], Any]:

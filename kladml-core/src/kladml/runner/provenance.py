@@ -24,6 +24,9 @@ CONFIG_FILE = "kladml.config_file"
 DIRTY = "+dirty"
 """What follows a revision where tracked files were changed."""
 
+UNKNOWN = "unknown"
+"""The revision of what is in no repository."""
+
 _GIT_SECONDS = 5.0
 _MOST_DIFF_BYTES = 1 << 20
 _NEVER_SHOWN = ("**/.env*", "**/*.pem", "**/*.key", "**/*secret*", "**/*credential*", "**/id_rsa*", "**/id_ed25519*")
@@ -80,7 +83,7 @@ def code_version(folder: Path) -> str:
     """Return the Git revision of a folder, with `+dirty` when tracked files were changed, or `unknown`."""
     revision = _git(folder, "rev-parse", "HEAD")
     if revision is None:
-        return "unknown"
+        return UNKNOWN
     return f"{revision}{DIRTY}" if _git(folder, "status", "--porcelain", "--untracked-files=no") else revision
 
 
@@ -88,7 +91,7 @@ def code_diff(folder: Path) -> bytes | None:
     """Return what was changed in the tracked files of a folder's repository, or None.
 
     Files whose names say that they hold secrets are left out, and so is what is beyond a mebibyte. Files that Git does
-    not track are not looked at.
+    not track are not in it; `runner.code_files` looks at those that a run names.
     """
     excluded = [f":(exclude,top,glob){pattern}" for pattern in _NEVER_SHOWN]
     options = ("--no-color", "--no-ext-diff", "--no-textconv")
@@ -108,6 +111,11 @@ def code_diff(folder: Path) -> bytes | None:
     if len(text) > _MOST_DIFF_BYTES:
         text = text[:_MOST_DIFF_BYTES] + b"\n... cut off here, after a mebibyte\n"
     return text or None
+
+
+def is_tracked(file: Path) -> bool:
+    """Tell whether Git tracks a file."""
+    return _git(file.parent, "ls-files", "--error-unmatch", "--", f":(literal){file.name}") is not None
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -42,6 +42,8 @@ class RunRecord:
         plugins: Selected backends and the configuration source with their versions, as people read them.
         environment: Interpreter, platform, device and installed distributions, as `runner.environment` has them.
         code_diff: SHA-256 of `code.diff` beside the record, or None where no tracked file was changed.
+        code_files: SHA-256 of each file of code that a reference of the configuration names, by its path there.
+        untracked: Those of these files that Git does not track, where the code has a revision.
     """
 
     address: str
@@ -61,6 +63,8 @@ class RunRecord:
     plugins: list[str] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
     code_diff: str | None = None
+    code_files: dict[str, str] = field(default_factory=dict)
+    untracked: list[str] = field(default_factory=list)
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord | None:

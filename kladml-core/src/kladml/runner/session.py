@@ -12,11 +12,12 @@ from kladml.log import bind_to_log, get_logger
 from kladml.models import RunContext
 from kladml.plugins import LifecycleHooks, RunInfo
 from kladml.runner.artifacts import RunFiles
+from kladml.runner.code_files import digests, untracked
 from kladml.runner.configuration import parameters
 from kladml.runner.environment import environment
 from kladml.runner.events import RunEvents
 from kladml.runner.identity import identity
-from kladml.runner.provenance import CONFIG_FILE, DIRTY, code_diff, experiment_tags
+from kladml.runner.provenance import CONFIG_FILE, DIRTY, UNKNOWN, code_diff, experiment_tags
 from kladml.runner.provenance import tags as made_from
 from kladml.runner.registration import register, register_again
 from kladml.runner.run_lock import RunLock
@@ -89,6 +90,9 @@ class RunSession:
         dirty = self.record.tags["kladml.code_version"].endswith(DIRTY)
         self._code_diff = code_diff(prepared.code) if dirty else None
         self.record.code_diff = None if self._code_diff is None else hashlib.sha256(self._code_diff).hexdigest()
+        self.record.code_files = digests(prepared.code_files)
+        has_revision = self.record.tags["kladml.code_version"] != UNKNOWN
+        self.record.untracked = untracked(prepared.code_files) if has_revision else []
         info = RunInfo(str(self.address), self.run_id, backends.names(), self.record.tags)
         self.events = RunEvents(info, backends.trackers, backends.publishers, hooks, selected)
         folder = workspace.state / "runs" / self.address.path
