@@ -102,6 +102,13 @@ def test_diff_says_which_rows_and_labels(kladml, numbers):
     assert kladml("data", "diff", "numbers@2").output == "numbers@2 and numbers@2 have the same files\n"
 
 
+def test_diff_without_a_common_column_does_not_say_the_same(kladml, workspace, numbers):
+    (workspace / "other.csv").write_text("p,q\n1,2\n3,4\n")
+    assert kladml("data", "add", "other", "other.csv").status == 0
+    line = kladml("data", "diff", "numbers@1", "other@1").output.splitlines()[-1]
+    assert line == "rows     20 -> 2: no column in common, so that rows are not compared"
+
+
 def test_verify_finds_what_changed(kladml, workspace, numbers):
     assert kladml("data", "verify").status == 0
     digest = json.loads(kladml("data", "show", "numbers@1", "--json").output)["files"][0]["blake2b"]

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
@@ -74,6 +76,14 @@ def test_lists_show_counts_and_the_last_run(kladml, catalog, runs):
         "churn/deep/wide",
     ]
     assert [row[0] for row in cells(kladml("experiment", "list", "default"))] == ["default/default/digits"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_looking_needs_no_right_to_write(kladml, runs, workspace, level):
+    with closing(sqlite3.connect(workspace / ".kladml/catalog.db")) as other:
+        other.execute("BEGIN IMMEDIATE")  # as in a read-only file, nobody else can write
+        assert cells(kladml(level, "list"))
+        assert kladml(level, "show", ADDRESSES[level]).status == 0
 
 
 def test_list_as_json_has_what_the_catalog_knows(kladml, catalog, runs):

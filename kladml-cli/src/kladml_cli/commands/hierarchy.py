@@ -155,14 +155,19 @@ def _add_delete(group: click.Group, level: str) -> None:
 
 @contextmanager
 def _opened(
-    context: click.Context, *, config_source: str | None, profile: str | None, workspace: Path | None
+    context: click.Context,
+    *,
+    config_source: str | None,
+    profile: str | None,
+    workspace: Path | None,
+    reading: bool = False,
 ) -> Iterator[tuple[Configuration, CatalogInterface]]:
     from kladml.workspace import Workspace
     from kladml_cli.configuration import Configuration
 
     place = Workspace.find(workspace)
     loaded = Configuration(place, source=config_source, profile=profile, overrides=entries_of(context))
-    with loaded.open_catalog() as catalog:
+    with loaded.open_catalog(checked=not reading) as catalog:
         yield loaded, catalog
 
 
@@ -216,7 +221,7 @@ def _list(context: click.Context, level: str, below: str | None, *, as_json: boo
     if above is not None and LEVELS.index(above.level) >= LEVELS.index(level):
         problem = f"'{below}' names {_a(above.level)}, in which there are no {_PLURALS[level]}"
         raise AddressError(problem, next_step=f"'kladml {above.level} show' shows it")
-    with _opened(context, **where) as (_, catalog):
+    with _opened(context, **where, reading=True) as (_, catalog):
         entries = catalog.list_entries(level, above)
     if as_json:
         print_json([as_dict(entry) for entry in entries])
@@ -234,7 +239,7 @@ def _show(context: click.Context, level: str, text: str, *, as_json: bool, **whe
     from kladml_cli.terminal import print_json
 
     below = LEVELS[LEVELS.index(level) + 1] if level != LEVELS[-1] else None
-    with _opened(context, **where) as (loaded, catalog):
+    with _opened(context, **where, reading=True) as (loaded, catalog):
         address = _address(level, text, loaded)
         entry = catalog.get_entry(address)
         inside = catalog.list_entries(below, address) if below is not None and not as_json else []
