@@ -143,14 +143,17 @@ def _add_delete(group: click.Group, level: str) -> None:
         "deleted one.",
         f"delete {example} --dry-run",
         f"delete {example}",
-        f"delete {example} --recursive",
+        f"delete {example} \\\n      --recursive --yes",
     )
     @_address_argument(level)
     @click.option("--dry-run", is_flag=True, help="Delete nothing; list what would go.")
     @click.option("--recursive", is_flag=True, help="Delete what is inside, too.")
+    @click.option("--yes", is_flag=True, help="Do not ask; --recursive needs it where there is no terminal.")
     @_where
-    def delete(context: click.Context, *, address: str, recursive: bool, dry_run: bool, **where: Any) -> None:
-        _delete(context, level, address, recursive=recursive, dry_run=dry_run, **where)
+    def delete(
+        context: click.Context, *, address: str, recursive: bool, dry_run: bool, yes: bool, **where: Any
+    ) -> None:
+        _delete(context, level, address, recursive=recursive, dry_run=dry_run, yes=yes, **where)
 
 
 @contextmanager
@@ -262,21 +265,28 @@ def _describe(context: click.Context, level: str, address: str, text: str, **whe
     print_changes("described", [(level, str(entry.address))])
 
 
-def _delete(context: click.Context, level: str, text: str, *, recursive: bool, dry_run: bool, **where: Any) -> None:
+def _delete(
+    context: click.Context, level: str, text: str, *, recursive: bool, dry_run: bool, yes: bool, **where: Any
+) -> None:
+    from kladml.interfaces.refusals import contents
+    from kladml_cli.confirmation import confirm_deletion
     from kladml_cli.entry_output import print_removal
-    from kladml_cli.entry_removal import not_being_trained, refuse_unless_empty
+    from kladml_cli.entry_removal import not_being_trained, refuse_unless_empty, stored_places
 
     with _opened(context, **where) as (loaded, catalog):
         address = _address(level, text, loaded)
         removal = catalog.delete_entry(address, dry_run=True)
+        stored = stored_places(catalog, removal, loaded)
         if dry_run:
-            print_removal("would remove", removal, loaded.workspace)
+            print_removal("would remove", removal, loaded.workspace, stored)
             return
         if not recursive:
             refuse_unless_empty(removal)
+        elif not removal.is_empty:
+            confirm_deletion(f"Delete {level} '{address}' with {contents(removal)}?", yes=yes)
         with not_being_trained(catalog, removal, loaded.workspace):
             removal = catalog.delete_entry(address, recursive=recursive)
-    print_removal("removed", removal, loaded.workspace)
+    print_removal("removed", removal, loaded.workspace, stored)
 
 
 def _a(level: str) -> str:
