@@ -20,7 +20,7 @@ def test_folder_becomes_a_workspace(kladml, folder):
         f"{folder} is a KladML workspace",
         "  wrote  .kladml/.gitignore",
         "  wrote  kladml.yaml",
-        "Next: kladml train --model model.py:Net --data data.npz",
+        "Next: kladml data add NAME PATH, or kladml init --example digits",
     ]
     assert sorted(tree(folder)) == [".kladml/.gitignore", "kladml.yaml"]
     assert sorted(path.name for path in (folder / "data").iterdir()) == ["configs", "datasets", "runs"]

@@ -236,6 +236,8 @@ def _list(context: click.Context, level: str, below: str | None, *, as_json: boo
 
 
 def _show(context: click.Context, level: str, text: str, *, as_json: bool, **where: Any) -> None:
+    from shlex import quote
+
     from kladml.interfaces import LEVELS
     from kladml_cli.entry_output import as_dict, print_entries, print_entry
     from kladml_cli.hints import hint
@@ -254,7 +256,7 @@ def _show(context: click.Context, level: str, text: str, *, as_json: bool, **whe
         click.echo()
         print_entries(below, inside)
     elif entry.runs:
-        hint(f"'kladml runs list --experiment {_word(str(address))}' lists the runs")
+        hint(f"'kladml runs list --experiment {quote(str(address))}' lists the runs")
 
 
 def _describe(context: click.Context, level: str, address: str, text: str, **where: Any) -> None:
@@ -291,12 +293,6 @@ def _delete(
 
 def _a(level: str) -> str:
     return f"an {level}" if level == "experiment" else f"a {level}"
-
-
-def _word(text: str) -> str:
-    from shlex import quote
-
-    return quote(text)
 
 
 project, family, experiment = map(_group, _METAVARS)
