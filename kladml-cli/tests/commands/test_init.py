@@ -27,6 +27,14 @@ def test_folder_becomes_a_workspace(kladml, folder):
     assert (folder / ".kladml/.gitignore").read_text(encoding="utf-8").splitlines()[-1] == "*"
 
 
+def test_workspace_in_another_one_is_told(kladml, folder):
+    kladml("init")
+    outcome = kladml("init", "below")
+    assert outcome.status == 0
+    assert f"{folder / 'below'} is nested in the workspace {folder}" in outcome.errors
+    assert kladml("init", "below").errors == ""
+
+
 def test_second_time_changes_nothing_and_says_what_was_kept(kladml, folder):
     kladml("init", "--example", "digits")
     (folder / "kladml.yaml").write_text("training: {max_epochs: 3}\n")
