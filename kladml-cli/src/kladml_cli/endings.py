@@ -76,11 +76,14 @@ def ending_of(error: BaseException, *, with_traceback: bool) -> Ending:
         return Ending(error.exit_code, "Error", error.format_message(), lines)
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return Ending(INTERRUPTED, "Interrupted", str(error), lines)
+    return Ending(1, "Error", _unexpected(error), lines)
+
+
+def _unexpected(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno in _FULL:
         where = f" to {error.filename}" if error.filename else ""
-        return Ending(1, "Error", f"nothing more can be written{where}: {error.strerror}; make room and repeat it", lines)
-    message = f"KladML failed unexpectedly: {_one_line(error)}; repeat it with --traceback and report it"
-    return Ending(1, "Error", message, lines)
+        return f"nothing more can be written{where}: {error.strerror}; make room and repeat it"
+    return f"KladML failed unexpectedly: {_one_line(error)}; repeat it with --traceback and report it"
 
 
 def _ending_of_run(error: BaseException, outcome: str | None, *, with_traceback: bool) -> Ending:
