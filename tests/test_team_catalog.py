@@ -117,7 +117,7 @@ def test_a_team_works_through_the_command(workspace, url):
     kladml("runs", "delete", "digits@1", "--yes")
     remaining = json.loads(kladml("runs", "list", "--json"))
     assert [run["address"] for run in remaining] == ["vision/cnn/digits@2"]
-    kladml("project", "delete", "vision", "--recursive")
+    kladml("project", "delete", "vision", "--recursive", "--yes")
     assert json.loads(kladml("runs", "list", "--json")) == []
 
 

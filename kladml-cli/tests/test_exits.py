@@ -6,6 +6,7 @@ import inspect
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -128,6 +129,16 @@ def test_output_that_nobody_reads_ends_the_command_quietly(install, tmp_path):
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_output_that_no_longer_fits_is_one_sentence():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "kladml_cli", "version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == "Error: nothing more can be written: No space left on device; make room and repeat it\n"
 
 
 def test_messages_that_nobody_reads_do_not_hide_the_status():

@@ -52,8 +52,10 @@ class PlainDisplay(Display):
         """Write how long the training is."""
         self._last_line_at = progress.now
         if progress.max_epochs is not None:
-            steps = f" of {progress.steps_per_epoch} steps" if progress.steps_per_epoch else ""
-            _write(f"{progress.address}: training for up to {progress.max_epochs} epochs{steps}")
+            each = progress.steps_per_epoch
+            steps = f" of {each} step{'' if each == 1 else 's'}" if each else ""
+            epochs = f"{progress.max_epochs} epoch{'' if progress.max_epochs == 1 else 's'}"
+            _write(f"{progress.address}: training for up to {epochs}{steps}")
 
     def show_step(self, progress: RunProgress) -> None:
         """Write the loss, unless a line was written just before."""

@@ -68,14 +68,18 @@ def in_short(version: CatalogDataset) -> str:
 
     parts = [version.format if version.format != "files" else "files of no known format"]
     if version.rows is not None:
-        parts.append(f"{version.rows:,} {'images' if version.format == 'images' else 'rows'}")
+        parts.append(_counted(version.rows, "image" if version.format == "images" else "row"))
     if version.columns:
-        what = "columns" if version.format in ("csv", "parquet", "arrow") else "arrays"
-        parts.append(f"{version.columns} {what}")
+        what = "column" if version.format in ("csv", "parquet", "arrow") else "array"
+        parts.append(_counted(version.columns, what))
     if version.labels:
-        parts.append(f"{version.labels} labels")
-    parts.append(f"{version.files} file{'s' if version.files > 1 else ''}, {size(version.size)}")
+        parts.append(_counted(version.labels, "label"))
+    parts.append(f"{_counted(version.files, 'file')}, {size(version.size)}")
     return ", ".join(parts)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def print_schema(schema: Schema, most: int | None) -> None:
@@ -90,17 +94,18 @@ def print_schema(schema: Schema, most: int | None) -> None:
             notes += [f"{column.missing:,} missing"] if column.missing else []
             rows.append((column.name, str(column), ", ".join(notes)))
         print_table(("COLUMN", "TYPE", ""), rows)
-        _say_rest(len(schema.columns), most, "columns")
+        _say_rest(len(schema.columns), most, "column")
     if schema.labels:
         click.echo()
         labels = [(label, f"{count:,}") for label, count in schema.labels.items()]
         print_table(("LABEL", "ROWS"), labels[:most])
-        _say_rest(len(labels), most, "labels")
+        _say_rest(len(labels), most, "label")
 
 
 def _say_rest(there_are: int, most: int | None, what: str) -> None:
     if most is not None and there_are > most:
-        click.echo(f"... and {there_are - most} more {what}; see --all")
+        rest = there_are - most
+        click.echo(f"... and {rest} more {what}{'' if rest == 1 else 's'}; see --all")
 
 
 def print_files(manifest: Manifest) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from kladml.datasets import DatasetStore
     from kladml.datasets.catalog_versions import KnownVersion
-    from kladml.interfaces import ConfigEntry
+    from kladml.interfaces import CatalogInterface, ConfigEntry
     from kladml.workspace import Workspace
     from kladml_cli.configuration import Configuration
 
@@ -60,7 +60,7 @@ class DataPlace:
         )
         catalog = loaded.find_catalog()
         try:
-            yield OpenData(workspace, loaded, DatasetStore(workspace.state, catalog))
+            yield OpenData(workspace, loaded, DatasetStore(workspace.state, catalog), catalog)
         finally:
             if catalog is not None:
                 catalog.close()
@@ -74,11 +74,13 @@ class OpenData:
         workspace: The workspace.
         configuration: Its configuration.
         store: Its versions.
+        catalog: The catalog, or None where none is selected.
     """
 
     workspace: Workspace
     configuration: Configuration
     store: DatasetStore
+    catalog: CatalogInterface | None = None
 
     def known(self, name: str | None = None) -> tuple[list[KnownVersion], bool]:
         """Return the versions of a data set, or of all, here and elsewhere, and whether a catalog was asked.
@@ -98,6 +100,23 @@ class OpenData:
         except BackendError as error:
             get_logger(__name__).warning(f"only what is in this workspace is shown: {error}")
             return merged(here, []), False
+
+    def runs_on(self, references: set[str]) -> tuple[list[str], list[str]]:
+        """Return the runs of this workspace that were trained on versions: known ones, and those that were forgotten.
+
+        Without a catalog that answers, none counts as forgotten.
+        """
+        from kladml.errors import BackendError
+        from kladml_cli.data_output import runs_on
+
+        runs = runs_on(self.workspace.state, references)
+        if not runs or self.catalog is None:
+            return runs, []
+        try:
+            known = {str(run.address) for run in self.catalog.list_runs()}
+        except BackendError:
+            return runs, []
+        return [run for run in runs if run in known], [run for run in runs if run not in known]
 
 
 def data_place_options(command: Decorated) -> Decorated:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ from kladml_cli.statuses import INTERRUPTED, TERMINATED, USER_SIGNAL
 
 if TYPE_CHECKING:
     from kladml.plugins import RunInfo
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class RunFailed(Exception):  # noqa: N818 - the outcome of a run; the error is inside
@@ -72,8 +76,14 @@ def ending_of(error: BaseException, *, with_traceback: bool) -> Ending:
         return Ending(error.exit_code, "Error", error.format_message(), lines)
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return Ending(INTERRUPTED, "Interrupted", str(error), lines)
-    message = f"KladML failed unexpectedly: {_one_line(error)}; repeat it with --traceback and report it"
-    return Ending(1, "Error", message, lines)
+    return Ending(1, "Error", _unexpected(error), lines)
+
+
+def _unexpected(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno in _FULL:
+        where = f" to {error.filename}" if error.filename else ""
+        return f"nothing more can be written{where}: {error.strerror}; make room and repeat it"
+    return f"KladML failed unexpectedly: {_one_line(error)}; repeat it with --traceback and report it"
 
 
 def _ending_of_run(error: BaseException, outcome: str | None, *, with_traceback: bool) -> Ending:

@@ -87,15 +87,15 @@ def removal_rows(removal: Removal) -> list[tuple[str, str]]:
     return rows
 
 
-def print_removal(verb: str, removal: Removal, workspace: Workspace) -> None:
-    """Print what leaves the catalog, and on standard error what does not."""
+def print_removal(verb: str, removal: Removal, workspace: Workspace, stored: Sequence[str] = ()) -> None:
+    """Print what leaves the catalog, and on standard error what does not, with the places of stored files."""
     print_changes(verb, removal_rows(removal))
     if removal.runs:
         folder = workspace.state / "runs" / str(removal.address)
         where = f", {folder.relative_to(workspace.root)}" if folder.is_dir() else ""
         hint(
             f"Only the catalog forgets them. What stays: folders of runs{where};\n"
-            "stored files; and what trackers recorded."
+            f"stored files{', ' if stored else ''}{', '.join(stored)}; and what trackers recorded."
         )
 
 

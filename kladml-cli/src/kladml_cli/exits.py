@@ -48,6 +48,7 @@ def exit_status(command: click.Command, arguments: Sequence[str] | None, invocat
         ending = ending_of(error, with_traceback=invocation.traceback)
         if not _report_to_supervisor(error, ending):
             say(ending)
+        _flush_or_discard(sys.stdout)
         return ending.status
     return 0
 
@@ -88,6 +89,14 @@ def _open_what_is_closed() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for good
+
+
+def _flush_or_discard(stream: TextIO) -> None:
+    """Write what is left to write; keep the interpreter from failing on it if the device is full."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        _discard(stream)
 
 
 def _discard(stream: TextIO) -> None:

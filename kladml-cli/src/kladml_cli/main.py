@@ -28,7 +28,7 @@ COMMANDS = {
     "reproduce": LazyCommand(
         "kladml_cli.commands.reproduce:reproduce", "Train a run once more; say whether it is exact."
     ),
-    "watch": LazyCommand("kladml_cli.commands.watch:watch", "Follow a run, a line for each epoch, until it ends."),
+    "watch": LazyCommand("kladml_cli.commands.watch:watch", "Follow a run line by line until it ends."),
     "ui": LazyCommand("kladml_cli.commands.ui:ui", "See projects, runs, data sets and more in the terminal."),
     "project": LazyCommand("kladml_cli.commands.hierarchy:project", "Make, list, show, describe and delete projects."),
     "family": LazyCommand("kladml_cli.commands.hierarchy:family", "Make, list, show, describe and delete families."),

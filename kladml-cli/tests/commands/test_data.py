@@ -7,6 +7,9 @@ import os
 
 import pytest
 
+from kladml.interfaces import ExperimentAddress
+from kladml_backends_local import SqlCatalog
+
 pytest.importorskip("polars")
 pytest.importorskip("pyarrow")
 
@@ -102,6 +105,13 @@ def test_diff_says_which_rows_and_labels(kladml, numbers):
     assert kladml("data", "diff", "numbers@2").output == "numbers@2 and numbers@2 have the same files\n"
 
 
+def test_diff_without_a_common_column_does_not_say_the_same(kladml, workspace, numbers):
+    (workspace / "other.csv").write_text("p,q\n1,2\n3,4\n")
+    assert kladml("data", "add", "other", "other.csv").status == 0
+    line = kladml("data", "diff", "numbers@1", "other@1").output.splitlines()[-1]
+    assert line == "rows     20 -> 2: no column in common, so that rows are not compared"
+
+
 def test_verify_finds_what_changed(kladml, workspace, numbers):
     assert kladml("data", "verify").status == 0
     digest = json.loads(kladml("data", "show", "numbers@1", "--json").output)["files"][0]["blake2b"]
@@ -120,11 +130,11 @@ def test_verify_finds_what_changed(kladml, workspace, numbers):
 def test_push_and_pull(kladml, workspace, numbers):
     outcome = kladml("data", "push", "numbers")
     assert outcome.output == "numbers@2 pushed to 'runs': 1 of 1 file, 242 B were missing\n"
-    removed = kladml("data", "remove", "numbers", "--all")
+    removed = kladml("data", "remove", "numbers", "--all", "--yes")
     assert removed.errors == "the catalog still knows numbers@2, which is in local/runs\n"
     (row,) = kladml("data", "list").output.splitlines()
     assert (row.split()[0], row.split()[-1]) == ("numbers@2", "local/runs")
-    assert kladml("data", "remove", "numbers", "--all", "--forget").output == "the catalog forgot numbers@2\n"
+    assert kladml("data", "remove", "numbers", "--all", "--forget", "--yes").output == "the catalog forgot numbers@2\n"
     assert kladml("data", "list").errors == "no data sets yet; 'kladml data add NAME PATH' adds one\n"
     assert kladml("data", "pull", "numbers@2").output.startswith("numbers@2 pulled from 'runs': 1 of 1")
     content = json.loads(kladml("data", "pull", "numbers", "--json").output)
@@ -184,6 +194,30 @@ def test_help_fits_a_terminal_and_has_examples(kladml):
         assert "Examples:" in text
         assert f"kladml data {command}" in text
         assert max(map(len, text.splitlines())) <= 80
+
+
+def test_removing_all_versions_asks_or_needs_yes(kladml, numbers):
+    outcome = kladml("data", "remove", "numbers", "--all")
+    assert outcome.status == 2
+    assert "without a terminal, --yes is needed to delete" in outcome.errors
+    assert len(json.loads(kladml("data", "list", "numbers", "--json").output)) == 2
+    assert kladml("data", "remove", "numbers", "--all", "--yes").status == 0
+
+
+def test_runs_that_the_catalog_forgot_do_not_keep_data(kladml, workspace, numbers):
+    folder = workspace / ".kladml/runs/default/default/digits/1"
+    folder.mkdir(parents=True)
+    record = {"address": "default/default/digits@1", "run_id": "run", "tags": {"kladml.data": "numbers@1"}}
+    (folder / "run.json").write_text(json.dumps(record))
+    with SqlCatalog() as catalog:
+        catalog.add_run(ExperimentAddress.parse("default/default/digits"), "run", {})
+    assert json.loads(kladml("data", "show", "numbers@1", "--json").output)["runs"] == ["default/default/digits@1"]
+    assert kladml("data", "remove", "numbers@1").status == 6
+    assert kladml("project", "delete", "default", "--recursive", "--yes").status == 0
+    assert "trained      default/default/digits@1 (forgotten)\n" in kladml("data", "show", "numbers@1").output
+    content = json.loads(kladml("data", "show", "numbers@1", "--json").output)
+    assert (content["runs"], content["forgotten_runs"]) == ([], ["default/default/digits@1"])
+    assert kladml("data", "remove", "numbers@1").status == 0
 
 
 def test_the_way_from_adding_to_the_refusal_of_changed_data(run_kladml, folder):

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
@@ -74,6 +76,14 @@ def test_lists_show_counts_and_the_last_run(kladml, catalog, runs):
         "churn/deep/wide",
     ]
     assert [row[0] for row in cells(kladml("experiment", "list", "default"))] == ["default/default/digits"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_looking_needs_no_right_to_write(kladml, runs, workspace, level):
+    with closing(sqlite3.connect(workspace / ".kladml/catalog.db")) as other:
+        other.execute("BEGIN IMMEDIATE")  # as in a read-only file, nobody else can write
+        assert cells(kladml(level, "list"))
+        assert kladml(level, "show", ADDRESSES[level]).status == 0
 
 
 def test_list_as_json_has_what_the_catalog_knows(kladml, catalog, runs):
@@ -168,7 +178,7 @@ def test_dry_run_lists_what_the_deletion_removes_and_what_stays(kladml, catalog,
     dry = kladml("family", "delete", "churn/deep", "--dry-run")
     assert dry.status == 0
     assert len(catalog.list_runs()) == 6
-    done = kladml("family", "delete", "churn/deep", "--recursive")
+    done = kladml("family", "delete", "churn/deep", "--recursive", "--yes")
     assert done.status == 0
     assert dry.output.replace("would remove", "removed") == done.output
     assert [re.split(r"  +", line) for line in done.output.splitlines()] == [
@@ -186,21 +196,36 @@ def test_dry_run_lists_what_the_deletion_removes_and_what_stays(kladml, catalog,
     assert (workspace / ".kladml" / "runs" / "churn" / "deep").is_dir()
 
 
+def test_deleting_what_is_inside_asks_or_needs_yes(kladml, catalog, runs):
+    outcome = kladml("project", "delete", "churn", "--recursive")
+    assert outcome.status == 2
+    assert "without a terminal, --yes is needed to delete" in outcome.errors
+    assert len(catalog.list_runs()) == 5
+    catalog.create_entry(EntryAddress(("empty",)))
+    assert kladml("project", "delete", "empty", "--recursive").status == 0
+
+
+def test_deleting_says_where_stored_files_stay(kladml, train, workspace):
+    assert train("--experiment", "digits", "--publisher", "none").status == 0
+    outcome = kladml("experiment", "delete", "digits", "--recursive", "--yes")
+    assert "stored files, data/runs/default/default/digits; and" in outcome.errors
+
+
 def test_run_of_an_experiment_that_was_deleted_gets_a_new_number(kladml, train, workspace):
     for expected in ("1", "2"):
         assert train("--experiment", "digits", "--publisher", "none").status == 0
         assert kladml("runs", "list").output.split()[0] == f"digits@{expected}"
-        assert kladml("experiment", "delete", "digits", "--recursive").status == 0
+        assert kladml("experiment", "delete", "digits", "--recursive", "--yes").status == 0
 
 
 def test_run_in_training_keeps_its_experiment(kladml, catalog, runs, workspace):
     address = RunAddress.parse("churn/deep/net@2")
     with RunLock(workspace / ".kladml" / "runs" / address.path, address):
-        outcome = kladml("project", "delete", "churn", "--recursive")
+        outcome = kladml("project", "delete", "churn", "--recursive", "--yes")
     assert outcome.status == 7
     assert "run churn/deep/net@2 is being trained by" in outcome.errors
     assert len(catalog.list_runs()) == 5
-    assert kladml("project", "delete", "churn", "--recursive").status == 0
+    assert kladml("project", "delete", "churn", "--recursive", "--yes").status == 0
 
 
 # What does not fit

@@ -20,11 +20,19 @@ def test_folder_becomes_a_workspace(kladml, folder):
         f"{folder} is a KladML workspace",
         "  wrote  .kladml/.gitignore",
         "  wrote  kladml.yaml",
-        "Next: kladml train --model model.py:Net --data data.npz",
+        "Next: kladml data add NAME PATH, or kladml init --example digits",
     ]
     assert sorted(tree(folder)) == [".kladml/.gitignore", "kladml.yaml"]
     assert sorted(path.name for path in (folder / "data").iterdir()) == ["configs", "datasets", "runs"]
     assert (folder / ".kladml/.gitignore").read_text(encoding="utf-8").splitlines()[-1] == "*"
+
+
+def test_workspace_in_another_one_is_told(kladml, folder):
+    kladml("init")
+    outcome = kladml("init", "below")
+    assert outcome.status == 0
+    assert f"{folder / 'below'} is nested in the workspace {folder}" in outcome.errors
+    assert kladml("init", "below").errors == ""
 
 
 def test_second_time_changes_nothing_and_says_what_was_kept(kladml, folder):

@@ -128,6 +128,10 @@ def test_condition_that_no_run_meets_says_so(kladml, rated_runs):
     outcome = kladml("runs", "list", "--where", "msee > 7")
     assert (outcome.status, outcome.output) == (0, "")
     assert outcome.errors == "none of 3 runs meets the condition\nno run has a metric 'msee'; did you mean mse?\n"
+    assert kladml("runs", "list", "--where", "params.reff < 1").errors.endswith(
+        "no run has a parameter 'reff'; did you mean params.ref?\n"
+    )
+    assert "'kladml experiment list' shows" in kladml("runs", "list", "--experiment", "nosuch").errors
 
 
 def test_tree(kladml, three_runs):

@@ -49,7 +49,7 @@ def test_delete_removes_folder_files_and_entry(kladml, train, two_runs):
     assert [run["address"] for run in json.loads(kladml("runs", "list", "--json").output)] == [
         "default/default/digits@2"
     ]
-    assert "the nearest are default/default/digits@2" in kladml("runs", "show", "@1").errors
+    assert "the nearest is default/default/digits@2" in kladml("runs", "show", "@1").errors
     assert "digits@3" in train("--experiment", "digits", "--publisher", "none").output
 
 

@@ -98,13 +98,14 @@ def test_run_whose_process_is_no_more_is_lost(kladml, recorded, workspace, start
     outcome = kladml("watch", "@1")
     assert outcome.status == 7
     assert f"LOST: its process {process.pid} is no more" in outcome.errors
+    assert "'kladml train --resume default/default/" in outcome.errors
 
 
 def test_unknown_run_is_an_error(kladml, recorded):
     recorded()
     outcome = kladml("watch", "@9")
     assert outcome.status == 3
-    assert "the nearest are default/default/digits@1" in outcome.errors
+    assert "the nearest is default/default/digits@1" in outcome.errors
 
 
 def test_run_of_another_process_is_followed_to_its_end(workspace, start_kladml):
@@ -127,7 +128,7 @@ def test_interrupt_stops_watching_and_nothing_else(recorded, start_kladml, works
     watching = start_kladml("watch", "@1")
     assert "RUNNING" in watching.stdout.readline()
     watching.send_signal(signal.SIGINT)
-    assert watching.stderr.read().strip() == "Interrupted"
+    assert watching.stderr.read().strip() == "Interrupted: the run default/default/digits@1 goes on"
     assert watching.wait(60) == 130
 
 

@@ -103,6 +103,22 @@ def test_files_that_were_added_removed_changed_and_moved(store, tree):
     assert found.row_difference is None
 
 
+@pytest.mark.parametrize("rows", [("3", "4", "5"), ("3", "4")])
+def test_rows_without_a_common_column_are_not_compared(store, csv, rows):
+    store.add("data", csv("x", "1", "2"))
+    store.add("data", csv("z", *rows))
+    found = compared(store)
+    assert (found.row_difference, found.nothing_in_common) == (None, True)
+    assert as_dict(found)["rows"] == {"before": 2, "after": len(rows), "not_compared": "no column in common"}
+
+
+def test_arrays_without_a_common_name_are_not_compared(store, tmp_path):
+    for name, count in (("a", 2), ("b", 3)):
+        np.savez(tmp_path / "data.npz", **{name: np.arange(count)})
+        store.add("data", tmp_path / "data.npz")
+    assert compared(store).nothing_in_common
+
+
 def test_equal_versions_and_damaged_ones(store, csv):
     store.add("data", csv("x,y", "1,0"))
     store.add("data", csv("x,y", "1,0"), target="x")

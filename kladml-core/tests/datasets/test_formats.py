@@ -76,9 +76,9 @@ def test_quotes_line_ends_and_a_mark_at_the_beginning(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (["a,b", "1,2", "3"], r"data.csv:3 has 1 columns instead of 2: column 'b' is missing"),
+        (["a,b", "1,2", "3"], r"data.csv:3 has 1 column instead of 2: column 'b' is missing"),
         (["a,b", "1,2", "3,4,5"], r"data.csv:3 has 3 columns instead of 2: '5' is more"),
-        (["a,b", '1,"two', 'lines"', "3"], r"data.csv:4 has 1 columns"),
+        (["a,b", '1,"two', 'lines"', "3"], r"data.csv:4 has 1 column"),
         (["a,a", "1,2"], r"data.csv:1 has two columns 'a'"),
         (["a,,b", "1,2,3"], r"data.csv:1 has no name for column 2"),
         ([""], "has no line with the names of its columns"),

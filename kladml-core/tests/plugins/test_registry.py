@@ -167,6 +167,14 @@ def test_value_may_name_an_object_in_a_module(site):
             "no storage named 's3' is installed (installed: local); pip install kladml-backends-aws",
         ),
         (
+            "s33",
+            ["local"],
+            (
+                "no storage named 's33' is installed (installed: local); "
+                "did you mean 's3'? pip install kladml-backends-aws"
+            ),
+        ),
+        (
             "s3",
             ["s33"],
             (

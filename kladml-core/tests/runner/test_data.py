@@ -52,7 +52,7 @@ def test_arguments_that_the_function_does_not_take_are_refused(tmp_path):
         ("d.csv", "a,b\n1,2\n", "has no column 'y'"),
         ("d.csv", "", "has no column 'y' .it has none."),
         ("d.csv", "a,y\n1,2\n1,x\n", r"d\.csv:3 is no row of numbers"),
-        ("d.csv", "a,y\n1\n", r"d\.csv:2 has 1 columns instead of 2"),
+        ("d.csv", "a,y\n1\n", r"d\.csv:2 has 1 column instead of 2"),
         ("d.npz", "not a zip", "cannot be read"),
         ("d.safetensors", "nonsense", "cannot be read"),
         ("d.txt", "", "neither a data file nor a reference"),

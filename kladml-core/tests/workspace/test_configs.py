@@ -33,6 +33,15 @@ def test_a_name_means_its_file_from_any_folder(workspace, tmp_path, monkeypatch)
     assert find_config(workspace, "digits").read_text() == "experiment: x\n"
 
 
+def test_a_file_of_the_root_is_found_from_a_folder_below(workspace, monkeypatch):
+    (workspace.root / "train.yaml").write_text("experiment: root\n")
+    (workspace.root / "below").mkdir()
+    monkeypatch.chdir(workspace.root / "below")
+    assert find_config(workspace, "train.yaml").read_text() == "experiment: root\n"
+    (workspace.root / "below/train.yaml").write_text("experiment: below\n")
+    assert find_config(workspace, "train.yaml") == Path("train.yaml")
+
+
 def test_a_file_wins_over_a_name_and_a_folder_does_not(workspace):
     (workspace.root / "cnn").mkdir()
     (workspace.root / "digits").mkdir()

@@ -41,7 +41,7 @@ Examples:
 
 \b
   kladml data remove digits@1
-  kladml data remove digits --all
+  kladml data remove digits --all --yes
   kladml data remove digits@1 --forget
 
 The number of a version that was removed is not given again. The catalog goes on
@@ -100,13 +100,14 @@ def add(*, name: str, path: Path, target: str | None, link: bool, place: DataPla
 @click.option("--all", "everything", is_flag=True, help="Remove all versions of NAME.")
 @click.option("--force", is_flag=True, help="Also what runs were trained on, which then cannot go on or be repeated.")
 @click.option("--forget", is_flag=True, help="Let the catalog forget it also where others may have it.")
+@click.option("--yes", is_flag=True, help="Do not ask; --all needs it where there is no terminal.")
 @data_place_options
 @global_options()
-def remove(*, reference: str, everything: bool, force: bool, forget: bool, place: DataPlace) -> None:
+def remove(*, reference: str, everything: bool, force: bool, forget: bool, yes: bool, place: DataPlace) -> None:
     """Remove a version, and the contents that no other version has."""
     from kladml.datasets import DatasetReference
     from kladml.errors import DataError
-    from kladml_cli.data_output import runs_on
+    from kladml_cli.confirmation import confirm_deletion
     from kladml_cli.hints import hint
     from kladml_cli.terminal import size
 
@@ -122,11 +123,14 @@ def remove(*, reference: str, everything: bool, force: bool, forget: bool, place
             problem = f"'{wanted.name}' has {count} version{'s' if count > 1 else ''}"
             first = here[0].reference if here else elsewhere[0].reference
             raise DataError(problem, next_step=f"name one, such as {first}, or add --all")
-        users = runs_on(opened.workspace.state, {str(manifest.reference) for manifest in here})
+        users = opened.runs_on({str(manifest.reference) for manifest in here})[0]
         if users and not force:
             more = f" and {len(users) - 1} more" if len(users) > 1 else ""
             problem = f"{reference} was trained on by {users[0]}{more}, which could not go on or be repeated"
             raise DataError(problem, next_step="add --force to remove it nevertheless")
+        if wanted.version is None:
+            gone = [str(each.reference) for each in here or elsewhere]
+            confirm_deletion(f"Remove {', '.join(gone)}?", yes=yes)
         if here:
             for manifest in store.remove(wanted, everywhere=forget):
                 click.echo(f"removed {manifest.reference}  {size(manifest.size)}")

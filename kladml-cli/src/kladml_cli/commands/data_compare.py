@@ -119,7 +119,8 @@ def verify(*, references: tuple[str, ...], workspace: Path | None, as_json: bool
                 click.echo(f"{row['reference']}: {fault['file']} {fault['problem']}")
     if damaged:
         names = ", ".join(row["reference"] for row in damaged)
-        problem = f"{len(damaged)} of {len(rows)} versions {'is' if len(damaged) == 1 else 'are'} damaged: {names}"
+        is_are = "is" if len(damaged) == 1 else "are"
+        problem = f"{len(damaged)} of {len(rows)} version{'' if len(rows) == 1 else 's'} {is_are} damaged: {names}"
         raise DataError(problem, next_step="restore with 'kladml data pull', or add the same data again")
 
 
@@ -168,6 +169,9 @@ def _print_files(found: Difference) -> None:
 def _print_rows(found: Difference) -> None:
     old, new = found.rows
     rows = found.row_difference
+    if found.nothing_in_common:
+        click.echo(f"rows     {_number(old)} -> {_number(new)}: no column in common, so that rows are not compared")
+        return
     if rows is None:
         if old != new:
             click.echo(f"rows     {_number(old)} -> {_number(new)}")

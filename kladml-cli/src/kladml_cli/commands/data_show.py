@@ -100,21 +100,22 @@ def list_datasets(*, name: str | None, place: DataPlace, as_json: bool) -> None:
 def show(*, reference: str, with_files: bool, everything: bool, place: DataPlace, as_json: bool) -> None:
     """Show a version: fingerprint, where it is, columns and their types, rows, labels, and the runs trained on it.
 
-    These are the runs of this workspace.
+    These are the runs of this workspace; the catalog does not know a forgotten one any more.
     """
     from kladml.datasets import DatasetReference
-    from kladml_cli.data_output import in_short, moment, print_files, print_schema, runs_on, summary, where
+    from kladml_cli.data_output import in_short, moment, print_files, print_schema, summary, where
     from kladml_cli.hints import hint
     from kladml_cli.terminal import print_json
 
     wanted = DatasetReference.parse(reference)
     with place.open() as opened:
         version = _chosen(opened.store, wanted, opened.known(wanted.name)[0])
-        runs = runs_on(opened.workspace.state, {version.summary.reference})
+        known, forgotten = opened.runs_on({version.summary.reference})
+    runs = [*known, *(f"{run} (forgotten)" for run in forgotten)]
     manifest, short = version.manifest, version.summary
     if as_json:
         content = summary(version) if manifest is None else manifest.as_dict() | where(version)
-        print_json({"reference": short.reference, **content, "runs": runs})
+        print_json({"reference": short.reference, **content, "runs": known, "forgotten_runs": forgotten})
         return
     click.echo(f"{short.reference}  {in_short(short)}")
     click.echo(f"fingerprint  {short.fingerprint}")

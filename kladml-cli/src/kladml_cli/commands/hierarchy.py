@@ -143,26 +143,34 @@ def _add_delete(group: click.Group, level: str) -> None:
         "deleted one.",
         f"delete {example} --dry-run",
         f"delete {example}",
-        f"delete {example} --recursive",
+        f"delete {example} \\\n      --recursive --yes",
     )
     @_address_argument(level)
     @click.option("--dry-run", is_flag=True, help="Delete nothing; list what would go.")
     @click.option("--recursive", is_flag=True, help="Delete what is inside, too.")
+    @click.option("--yes", is_flag=True, help="Do not ask; --recursive needs it where there is no terminal.")
     @_where
-    def delete(context: click.Context, *, address: str, recursive: bool, dry_run: bool, **where: Any) -> None:
-        _delete(context, level, address, recursive=recursive, dry_run=dry_run, **where)
+    def delete(
+        context: click.Context, *, address: str, recursive: bool, dry_run: bool, yes: bool, **where: Any
+    ) -> None:
+        _delete(context, level, address, recursive=recursive, dry_run=dry_run, yes=yes, **where)
 
 
 @contextmanager
 def _opened(
-    context: click.Context, *, config_source: str | None, profile: str | None, workspace: Path | None
+    context: click.Context,
+    *,
+    config_source: str | None,
+    profile: str | None,
+    workspace: Path | None,
+    reading: bool = False,
 ) -> Iterator[tuple[Configuration, CatalogInterface]]:
     from kladml.workspace import Workspace
     from kladml_cli.configuration import Configuration
 
     place = Workspace.find(workspace)
     loaded = Configuration(place, source=config_source, profile=profile, overrides=entries_of(context))
-    with loaded.open_catalog() as catalog:
+    with loaded.open_catalog(checked=not reading) as catalog:
         yield loaded, catalog
 
 
@@ -216,7 +224,7 @@ def _list(context: click.Context, level: str, below: str | None, *, as_json: boo
     if above is not None and LEVELS.index(above.level) >= LEVELS.index(level):
         problem = f"'{below}' names {_a(above.level)}, in which there are no {_PLURALS[level]}"
         raise AddressError(problem, next_step=f"'kladml {above.level} show' shows it")
-    with _opened(context, **where) as (_, catalog):
+    with _opened(context, **where, reading=True) as (_, catalog):
         entries = catalog.list_entries(level, above)
     if as_json:
         print_json([as_dict(entry) for entry in entries])
@@ -228,13 +236,15 @@ def _list(context: click.Context, level: str, below: str | None, *, as_json: boo
 
 
 def _show(context: click.Context, level: str, text: str, *, as_json: bool, **where: Any) -> None:
+    from shlex import quote
+
     from kladml.interfaces import LEVELS
     from kladml_cli.entry_output import as_dict, print_entries, print_entry
     from kladml_cli.hints import hint
     from kladml_cli.terminal import print_json
 
     below = LEVELS[LEVELS.index(level) + 1] if level != LEVELS[-1] else None
-    with _opened(context, **where) as (loaded, catalog):
+    with _opened(context, **where, reading=True) as (loaded, catalog):
         address = _address(level, text, loaded)
         entry = catalog.get_entry(address)
         inside = catalog.list_entries(below, address) if below is not None and not as_json else []
@@ -246,7 +256,7 @@ def _show(context: click.Context, level: str, text: str, *, as_json: bool, **whe
         click.echo()
         print_entries(below, inside)
     elif entry.runs:
-        hint(f"'kladml runs list --experiment {_word(str(address))}' lists the runs")
+        hint(f"'kladml runs list --experiment {quote(str(address))}' lists the runs")
 
 
 def _describe(context: click.Context, level: str, address: str, text: str, **where: Any) -> None:
@@ -257,31 +267,32 @@ def _describe(context: click.Context, level: str, address: str, text: str, **whe
     print_changes("described", [(level, str(entry.address))])
 
 
-def _delete(context: click.Context, level: str, text: str, *, recursive: bool, dry_run: bool, **where: Any) -> None:
+def _delete(
+    context: click.Context, level: str, text: str, *, recursive: bool, dry_run: bool, yes: bool, **where: Any
+) -> None:
+    from kladml.interfaces.refusals import contents
+    from kladml_cli.confirmation import confirm_deletion
     from kladml_cli.entry_output import print_removal
-    from kladml_cli.entry_removal import not_being_trained, refuse_unless_empty
+    from kladml_cli.entry_removal import not_being_trained, refuse_unless_empty, stored_places
 
     with _opened(context, **where) as (loaded, catalog):
         address = _address(level, text, loaded)
         removal = catalog.delete_entry(address, dry_run=True)
+        stored = stored_places(catalog, removal, loaded)
         if dry_run:
-            print_removal("would remove", removal, loaded.workspace)
+            print_removal("would remove", removal, loaded.workspace, stored)
             return
         if not recursive:
             refuse_unless_empty(removal)
+        elif not removal.is_empty:
+            confirm_deletion(f"Delete {level} '{address}' with {contents(removal)}?", yes=yes)
         with not_being_trained(catalog, removal, loaded.workspace):
             removal = catalog.delete_entry(address, recursive=recursive)
-    print_removal("removed", removal, loaded.workspace)
+    print_removal("removed", removal, loaded.workspace, stored)
 
 
 def _a(level: str) -> str:
     return f"an {level}" if level == "experiment" else f"a {level}"
-
-
-def _word(text: str) -> str:
-    from shlex import quote
-
-    return quote(text)
 
 
 project, family, experiment = map(_group, _METAVARS)

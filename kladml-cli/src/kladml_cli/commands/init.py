@@ -38,10 +38,15 @@ def init(*, folder: Path, example: str | None) -> None:
     The folder is DIR, or the current one. Nothing that is there is changed: a second time does no harm.
     """
     from kladml.errors import WorkspaceError
+    from kladml.log import get_logger
     from kladml.workspace import Workspace
     from kladml_cli.workspace_template import IGNORE_ALL, configuration_template
 
+    around = Workspace.around(folder)
     workspace = Workspace.create(folder)
+    if around is not None and around.root != workspace.root:
+        problem = f"{workspace.root} is nested in the workspace {around.root}, which does not see its runs and data"
+        get_logger(__name__).warning(problem)
     files = [(".kladml/.gitignore", IGNORE_ALL), ("kladml.yaml", configuration_template())]
     files += [(name, text) for name, text in (_example_files(example) if example else ())]
     try:
@@ -59,8 +64,8 @@ def _tell(root: Path, names: Iterable[str], kept: list[str], example: str | None
     for name in names:
         click.echo(f"  kept   {name}, which was there" if name in kept else f"  wrote  {name}")
     here = "" if root == Path.cwd() else f"cd {_shell_word(root)} && "
-    config = "train.yaml" if example else "--model model.py:Net --data data.npz"
-    click.echo(f"Next: {here}kladml train {config}")
+    step = "train train.yaml" if example else "data add NAME PATH, or kladml init --example digits"
+    click.echo(f"Next: {here}kladml {step}")
 
 
 def _shell_word(path: Path) -> str:

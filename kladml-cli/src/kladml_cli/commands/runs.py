@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from kladml_cli.run_place import workspace_of_runs_options
 from kladml_cli.settings_options import json_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kladml.history.conditions import Condition
     from kladml.history.facts import Quantity
     from kladml.history.listing import Listing
@@ -39,6 +42,8 @@ seconds, started_at and the like by == != < <= > >=, joined with and, or, not.
 The end of a parameter's name is enough: params.lr is
 params.training.optimizer.lr. data is the version trained on.
 """
+
+_MOST_READ = 100
 
 
 @click.group(cls=CommandGroup)
@@ -90,7 +95,7 @@ def list_runs(*, place: RunPlace, tree: bool, where: str | None, sort: str | Non
         print_json([as_dict(run) for run in listing.runs])
         return
     if not listing.runs:
-        _say_none(found, of_experiment, condition)
+        _say_none(found, of_experiment, condition, opened.runs)
         return
     names = [*([] if order is None else order[:1]), *([] if condition is None else condition.quantities)]
     (_print_tree if tree else _print_table)(listing, [one for one in dict.fromkeys(names) if one.section])
@@ -99,7 +104,9 @@ def list_runs(*, place: RunPlace, tree: bool, where: str | None, sort: str | Non
         hint(f"{listing.left_out} {which} {'is' if listing.left_out == 1 else 'are'} left out; see --limit")
 
 
-def _say_none(found: list[CatalogRun], experiment: ExperimentAddress | None, condition: Condition | None) -> None:
+def _say_none(
+    found: list[CatalogRun], experiment: ExperimentAddress | None, condition: Condition | None, folder: Path
+) -> None:
     from kladml_cli.hints import hint
 
     if not found or condition is None:
@@ -112,6 +119,25 @@ def _say_none(found: list[CatalogRun], experiment: ExperimentAddress | None, con
         close = get_close_matches(name, known, n=1)
         nearest = f"; did you mean {close[0]}?" if close else ""
         hint(f"no run has a metric '{name}'{nearest}")
+    keys = _parameters(found, folder) if condition.params else set()
+    for name in sorted(condition.params):
+        if not any(f".{key}".endswith(f".{name}") for key in keys):
+            close = get_close_matches(name, sorted(keys | {key.rpartition(".")[2] for key in keys}), n=1)
+            nearest = f"; did you mean params.{close[0]}?" if close else ""
+            hint(f"no run has a parameter '{name}'{nearest}")
+
+
+def _parameters(runs: list[CatalogRun], folder: Path) -> set[str]:
+    """Return the keys of the parameters of runs, of the newest ones if they are many."""
+    from kladml.errors import WorkspaceError
+    from kladml.runner.record import RunRecord
+
+    keys: set[str] = set()
+    for run in runs[-_MOST_READ:]:
+        with suppress(WorkspaceError):  # a damaged record has no names to offer
+            record = RunRecord.read(folder / run.address.path)
+            keys |= set() if record is None else record.params.keys()
+    return keys
 
 
 def _print_table(listing: Listing, names: list[Quantity]) -> None:

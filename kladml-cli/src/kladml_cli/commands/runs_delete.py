@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -43,6 +42,7 @@ def delete(*, place: RunPlace, runs: tuple[str, ...], dry_run: bool, yes: bool, 
     """
     from kladml.history.deletion import delete as delete_run
     from kladml.history.deletion import plan_deletion
+    from kladml_cli.confirmation import confirm_deletion
     from kladml_cli.interruption import if_interrupted
     from kladml_cli.progress import bar
     from kladml_cli.terminal import print_json
@@ -55,7 +55,8 @@ def delete(*, place: RunPlace, runs: tuple[str, ...], dry_run: bool, yes: bool, 
             for plan in plans:
                 _print(plan, opened, dry_run=dry_run)
         if not dry_run:
-            _ask(len(plans), yes=yes, can_ask=not as_json)
+            which = "this run" if len(plans) == 1 else f"these {len(plans)} runs"
+            confirm_deletion(f"Delete {which}?", yes=yes, can_ask=not as_json)
             for plan in plans:
                 with (
                     if_interrupted(f"repeat it to delete the rest of {plan.run.address}"),
@@ -79,12 +80,3 @@ def _print(plan: Deletion, opened: OpenPlace, *, dry_run: bool) -> None:
     click.echo(f"  catalog {plan.run.backends.get('catalog', '')}: its entry".replace(" :", ":"))
     for line in plan.stays:
         click.echo(f"  stays: {line}")
-
-
-def _ask(count: int, *, yes: bool, can_ask: bool) -> None:
-    if yes:
-        return
-    if not (can_ask and sys.stdin.isatty() and sys.stdout.isatty()):
-        message = "without a terminal, --yes is needed to delete"
-        raise click.UsageError(message)
-    click.confirm(f"Delete {'this run' if count == 1 else f'these {count} runs'}?", abort=True)

@@ -62,12 +62,14 @@ _STYLES: dict[str, dict[str, Any]] = {
 @run_place_options
 @global_options()
 def watch(*, place: RunPlace, run: str, past: int, interval: float, as_json: bool) -> None:
-    """Follow a run, a line for each epoch, until it ends.
+    """Follow a run line by line until it ends.
 
     RUN is an address, such as @3, @-1 (the newest), @best, digits@3 or project/family/experiment@3.
     """
     from kladml.errors import TrainingError
+    from kladml.history.standing import LOST
     from kladml.log import get_logger
+    from kladml_cli.interruption import if_interrupted
     from kladml_cli.run_following import RunFollower
     from kladml_cli.run_listening import listener_of
 
@@ -79,14 +81,18 @@ def watch(*, place: RunPlace, run: str, past: int, interval: float, as_json: boo
             follower = RunFollower(opened, found, interval, listener)
             if follower.hears_nothing:
                 log.warning(f"nothing here tells of the metrics of {found.address}, only of its end")
-            ended = _follow(follower.past(), follower.coming(), past, as_json=as_json)
+            with if_interrupted(f"the run {found.address} goes on"):
+                ended = _follow(follower.past(), follower.coming(), past, as_json=as_json)
         finally:
             if listener is not None:
                 listener.close()
     if ended.get("status") != "FINISHED":
         reason = f": {ended['error']}" if ended.get("error") else ""
         problem = f"run {found.address} is {ended.get('status')}{reason}"
-        raise TrainingError(problem, next_step=f"see 'kladml runs show {found.address}'")
+        step = f"see 'kladml runs show {found.address}'"
+        if ended.get("status") == LOST:
+            step = f"'kladml train --resume {found.address}' goes on with it"
+        raise TrainingError(problem, next_step=step)
 
 
 def _follow(

@@ -72,7 +72,8 @@ def _first_fault(file: DataFile, types: Mapping[str, str]) -> str | None:
             which = (
                 f"column '{header[len(row)]}' is missing" if len(row) < len(header) else f"'{row[len(header)]}' is more"
             )
-            return f"{file.name}:{line} has {len(row)} columns instead of {len(header)}: {which}"
+            columns = f"{len(row)} column{'' if len(row) == 1 else 's'}"
+            return f"{file.name}:{line} has {columns} instead of {len(header)}: {which}"
         for position, name in checked:
             if row[position] not in CSV_NULLS and not _fits(row[position], types[name]):
                 return f"{file.name}:{line} has '{row[position]}' in column '{name}', which holds numbers"

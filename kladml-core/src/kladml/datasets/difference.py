@@ -48,6 +48,7 @@ class Difference:
         labels: Labels whose numbers differ: numbers before and after.
         rows: How many rows they have; None where that is not known.
         row_difference: Which rows differ; None where the formats have none, or are not to be compared.
+        nothing_in_common: Whether rows are not compared because the versions have no column in common.
     """
 
     before: str
@@ -58,6 +59,7 @@ class Difference:
     labels: dict[str, tuple[int, int]] = field(default_factory=dict)
     rows: tuple[int | None, int | None] = (None, None)
     row_difference: RowDifference | None = None
+    nothing_in_common: bool = False
 
 
 def compare(
@@ -76,12 +78,13 @@ def compare(
         DataError: A file is damaged.
     """
     files = _compare_files(before.files, after.files)
-    rows = None
+    rows, nothing_in_common = None, False
     same = before.files == after.files
     if not same:
         for manifest in (before, after):
             store.seals(manifest).require(manifest, manifest.files)
-        rows = _compare_rows(store, before, after, shown, progress)
+        nothing_in_common = _have_nothing_in_common(before.schema, after.schema)
+        rows = None if nothing_in_common else _compare_rows(store, before, after, shown, progress)
     return Difference(
         str(before.reference),
         str(after.reference),
@@ -91,7 +94,14 @@ def compare(
         _compare_labels(before.schema, after.schema),
         (before.schema.rows, after.schema.rows),
         rows,
+        nothing_in_common,
     )
+
+
+def _have_nothing_in_common(before: Schema, after: Schema) -> bool:
+    """Tell whether both versions have columns, and none of them in both: without any, all rows would be the same."""
+    old, new = ({column.name for column in schema.columns} for schema in (before, after))
+    return bool(old and new) and not old & new
 
 
 def _compare_files(before: tuple[FileEntry, ...], after: tuple[FileEntry, ...]) -> FileDifference:
@@ -134,6 +144,7 @@ def _compare_rows(
 def as_dict(difference: Difference) -> dict[str, Any]:
     """Return a difference as plain data."""
     rows = difference.row_difference
+    why_not = {"not_compared": "no column in common"} if difference.nothing_in_common else {}
     return {
         "before": difference.before,
         "after": difference.after,
@@ -148,7 +159,7 @@ def as_dict(difference: Difference) -> dict[str, Any]:
         "labels": {label: {"before": old, "after": new} for label, (old, new) in difference.labels.items()},
         "rows": {"before": difference.rows[0], "after": difference.rows[1]}
         | (
-            {}
+            why_not
             if rows is None
             else {
                 "added": rows.added,

@@ -20,6 +20,7 @@ BEST = "best"
 
 _SHOWN = 3
 _LIST = "'kladml runs list' shows those there are"
+_EXPERIMENTS = "'kladml experiment list' shows those there are"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class References:
             problem = f"'{place}' could be {_either(found)}"
             raise AddressError(problem, next_step="write project/family/experiment")
         problem = f"there is no experiment '{place}'"
-        raise AddressError(problem, next_step=f"{_did_you_mean(_nearest(place, known))}{_LIST}")
+        raise AddressError(problem, next_step=f"{_did_you_mean(_nearest(place, known))}{_EXPERIMENTS}")
 
     def _own_experiment(self, text: str) -> ExperimentAddress:
         """Return the experiment of an address that names none."""
@@ -126,7 +127,8 @@ class References:
                 raise self._without_runs(address.experiment) from None
             problem = f"there is no run '{address}'"
             nearest = [f"{address.experiment}@{label}" for label in _nearest_labels(address.label, known)]
-            raise AddressError(problem, next_step=f"the nearest are {', '.join(nearest)}; {_LIST}") from None
+            is_are = "is" if len(nearest) == 1 else "are"
+            raise AddressError(problem, next_step=f"the nearest {is_are} {', '.join(nearest)}; {_LIST}") from None
 
     def _without_runs(self, experiment: ExperimentAddress) -> AddressError:
         with_runs = [str(entry.address) for entry in self.catalog.list_entries("experiment") if entry.runs]

@@ -15,6 +15,11 @@ _KNOWN = {
 }
 
 
+def known_names(kind: str) -> list[str]:
+    """Return the names of a kind that KladML's distributions bring, installed or not."""
+    return [name for of_kind, name in _KNOWN if of_kind == kind]
+
+
 def distribution_for(kind: str, name: str) -> str | None:
     """Return the KladML distribution that ships a plugin, or None if it is none of ours."""
     return _KNOWN.get((kind, name))

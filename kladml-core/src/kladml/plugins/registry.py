@@ -20,7 +20,7 @@ from kladml.errors import (
 from kladml.plugins import spec
 from kladml.plugins.index import DISABLED_VARIABLE, PluginIndex
 from kladml.plugins.kinds import NAME_PATTERN, PluginKind, kind_named
-from kladml.plugins.known import distribution_for
+from kladml.plugins.known import distribution_for, known_names
 from kladml.plugins.markers import PROJECT
 
 if TYPE_CHECKING:
@@ -107,8 +107,13 @@ class PluginRegistry:
             steps.append(f"did you mean '{close[0]}'?")
         if name not in installed and (distribution := distribution_for(kind, name)):
             steps.append(f"pip install {distribution}")
+        elif not steps and (close := get_close_matches(name, self._absent(kind), n=1)):
+            steps.append(f"did you mean '{close[0]}'? pip install {distribution_for(kind, close[0])}")
         steps = steps or ["kladml plugins list shows what is installed"]
         return UnknownPluginError(problem, next_step=" or ".join(steps))
+
+    def _absent(self, kind: str) -> list[str]:
+        return [name for name in known_names(kind) if not self.is_installed(kind, name)]
 
 
 def load_module(entry: PluginEntry) -> tuple[object, pluggy.PluginManager]:

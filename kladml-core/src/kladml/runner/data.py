@@ -104,7 +104,8 @@ def _read_csv(path: Path, target: str) -> tuple[Any, Any]:
                 problem = f"{path}:{rows.line_num} is no row of numbers: {error}"
                 raise DataError(problem, next_step="correct or remove the row") from None
             if len(numbers) != len(header):
-                problem = f"{path}:{rows.line_num} has {len(numbers)} columns instead of {len(header)}"
+                columns = f"{len(numbers)} column{'' if len(numbers) == 1 else 's'}"
+                problem = f"{path}:{rows.line_num} has {columns} instead of {len(header)}"
                 raise DataError(problem, next_step="correct or remove the row")
             targets.append(numbers.pop(position))
             inputs.append(numbers)

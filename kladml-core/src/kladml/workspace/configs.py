@@ -55,7 +55,9 @@ def config_file(workspace: Workspace, name: str) -> Path:
 
 
 def find_config(workspace: Workspace, text: str) -> Path:
-    """Return the file that a text means: a file by its path, else a configuration by its name.
+    """Return the file that a text means: a file by its path, else a configuration by its name, else a file of the root.
+
+    A file of the workspace's root is found by its name from any folder, as it is listed.
 
     Raises:
         ConfigFileError: It means neither; names the nearest ones.
@@ -65,6 +67,8 @@ def find_config(workspace: Workspace, text: str) -> Path:
     known = config_names(workspace)
     if text in known:
         file = config_file(workspace, text)
+        return _from_here(file)
+    if is_config_name(text) and "/" not in text and (file := workspace.root / text).is_file():
         return _from_here(file)
     bare = text.removesuffix(ENDING).removesuffix(".yml")
     last = {name.rpartition("/")[2]: name for name in known}
