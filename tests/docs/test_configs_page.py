@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "configs.md"
 def test_the_configuration_on_the_page_is_the_one_that_is_written():
     digits = DatasetReference("digits", 1)
     task = LearningTask(
-        *(digits, None, "npz", 1797, 934_866, (64,)),
+        *(digits, None, "npz", 1797, (64,)),
         target="y",
         kind="classification",
         why="the targets have 10 different values",
