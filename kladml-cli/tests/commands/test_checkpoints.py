@@ -253,7 +253,7 @@ def test_a_run_that_does_not_exist_is_named(kladml, workspace, command):
     outcome = kladml("checkpoints", command, "digits@7")
     assert outcome.status == 3
     assert "there is no experiment 'digits'" in outcome.errors
-    assert "'kladml runs list'" in outcome.errors
+    assert "'kladml experiment list'" in outcome.errors
 
 
 def test_an_absent_run_of_another_project_names_the_workspace(kladml, workspace):

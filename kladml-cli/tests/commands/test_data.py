@@ -153,7 +153,7 @@ def test_sync_keeps_the_folder_in_step(kladml, workspace, numbers):
     file.write_text(file.read_text() + "22\n")
     outcome = kladml("data", "sync")
     assert (outcome.status, outcome.output.split()) == (6, ["numbers", "failed"])
-    assert "numbers.csv:24 has 1 columns instead of 3: column 'b' is missing" in outcome.errors
+    assert "numbers.csv:24 has 1 column instead of 3: column 'b' is missing" in outcome.errors
     assert [row["action"] for row in json.loads(kladml("data", "sync", "--json").output)] == ["failed"]
 
 
@@ -205,12 +205,12 @@ def test_removing_all_versions_asks_or_needs_yes(kladml, numbers):
 
 
 def test_runs_that_the_catalog_forgot_do_not_keep_data(kladml, workspace, numbers):
+    with SqlCatalog() as catalog:
+        catalog.add_run(ExperimentAddress.parse("default/default/digits"), "run", {})
     folder = workspace / ".kladml/runs/default/default/digits/1"
     folder.mkdir(parents=True)
     record = {"address": "default/default/digits@1", "run_id": "run", "tags": {"kladml.data": "numbers@1"}}
     (folder / "run.json").write_text(json.dumps(record))
-    with SqlCatalog() as catalog:
-        catalog.add_run(ExperimentAddress.parse("default/default/digits"), "run", {})
     assert json.loads(kladml("data", "show", "numbers@1", "--json").output)["runs"] == ["default/default/digits@1"]
     assert kladml("data", "remove", "numbers@1").status == 6
     assert kladml("project", "delete", "default", "--recursive", "--yes").status == 0
