@@ -194,7 +194,7 @@ def test_a_manifest_that_was_edited_is_refused(store, csv):
 
 
 def test_what_cannot_be_described_is_not_kept(store, csv):
-    with pytest.raises(DataError, match=r"data.csv:3 has 1 columns instead of 2: column 'y' is missing"):
+    with pytest.raises(DataError, match=r"data.csv:3 has 1 column instead of 2: column 'y' is missing"):
         store.add("digits", csv("a,y", "1,0", "2"))
     with pytest.raises(DataError, match="no column or array 'z'"):
         store.add("digits", csv("a,y", "1,0"), target="z")
