@@ -99,6 +99,13 @@ def workspace(tmp_path_factory, url):
     return place
 
 
+def assert_the_password_is_nowhere(workspace, at_least):
+    assert not [text for text in workspace.said if PASSWORD in text]
+    files = [path for path in workspace.folder.rglob("*") if path.is_file()]
+    assert len(files) >= at_least
+    assert [path for path in files if PASSWORD.encode() in path.read_bytes()] == []
+
+
 def test_a_team_works_through_the_command(workspace, url):
     kladml = workspace.kladml
     assert "made  project" in kladml("project", "create", "vision", "--description", "Digits, for the team.")
@@ -119,6 +126,7 @@ def test_a_team_works_through_the_command(workspace, url):
     assert [run["address"] for run in remaining] == ["vision/cnn/digits@2"]
     kladml("project", "delete", "vision", "--recursive", "--yes")
     assert json.loads(kladml("runs", "list", "--json")) == []
+    assert_the_password_is_nowhere(workspace, at_least=20)
 
 
 def test_eight_processes_at_once_get_numbers_without_gaps(workspace):
@@ -131,6 +139,7 @@ def test_eight_processes_at_once_get_numbers_without_gaps(workspace):
     assert len({run["run_id"] for run in runs}) == AT_ONCE
     folders = workspace.folder / ".kladml" / "runs" / "default" / "default" / "crowd"
     assert sorted(int(path.name) for path in folders.iterdir()) == [*range(1, AT_ONCE + 1)]
+    assert_the_password_is_nowhere(workspace, at_least=2)
 
 
 def test_what_is_wrong_is_said_without_the_password(workspace, url):
@@ -146,11 +155,4 @@ def test_what_is_wrong_is_said_without_the_password(workspace, url):
     workspace.kladml("config", "show", "--json")
     workspace.kladml("-vv", "runs", "list")
     workspace.kladml("plugins", "list")
-
-
-def test_the_password_is_nowhere(workspace):
-    assert len(workspace.said) > 20
-    assert not [text for text in workspace.said if PASSWORD in text]
-    files = [path for path in workspace.folder.rglob("*") if path.is_file()]
-    assert len(files) > 20
-    assert [path for path in files if PASSWORD.encode() in path.read_bytes()] == []
+    assert_the_password_is_nowhere(workspace, at_least=2)
