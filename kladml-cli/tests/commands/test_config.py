@@ -92,6 +92,23 @@ def test_check_accepts_a_file_and_names_the_selected_backends(kladml, workspace)
         ),
         ("training: [\n", "train.yaml:2 is not valid YAML", 3),
         ("storage: {use: s33}\n", "no storage named 's33' is installed", 4),
+        (
+            "training:\n  optimizer:\n    lr: 0.1\n    name: adamv\n",
+            "train.yaml:4: training.optimizer.name 'adamv' is not in torch.optim; did you mean Adam?",
+            3,
+        ),
+        (
+            "training: {optimizer: {name: sgd, args: {momentun: 1}}}\n",
+            "train.yaml:1: SGD does not take training.optimizer.args: ",
+            3,
+        ),
+        ("training: {scheduler: {name: Step}}\n", "train.yaml:1: training.scheduler.name 'Step' is not in torch", 3),
+        ("model:\n  loss: cross_entropi\n", "train.yaml:2: there is no loss named 'cross_entropi' in torch", 6),
+        (
+            "training: {early_stopping: {enabled: true, monitor: val_zeal}}\n",
+            "train.yaml:1: training.early_stopping.mode is auto, and the name 'val_zeal' does not tell",
+            3,
+        ),
     ],
 )
 def test_check_finds_mistakes_with_file_and_line(kladml, workspace, text, message, status):

@@ -24,6 +24,7 @@ from kladml.errors import (
     StorageError,
     TrainingError,
     UnknownKeyError,
+    WrongTypeError,
 )
 from kladml.interfaces import ConfigEntry
 from kladml.plugins import PluginIndex, PluginRegistry
@@ -512,6 +513,17 @@ def test_a_trackers_identifier_never_becomes_a_path(backends, model_class, data)
             {"model_class": WithStep, "training": {"mixed_precision": "fp16", "device": "cpu"}},
             TrainingError,
             "fp16, which needs a GPU",
+        ),
+        (
+            {"model_class": WithStep, "training": {"optimizer": {"name": "adamv"}}},
+            WrongTypeError,
+            "training.optimizer.name 'adamv' is not in torch.optim; did you mean Adam",
+        ),
+        ({"model_class": Linear, "loss": "mce"}, ModelContractError, "there is no loss named 'mce'"),
+        (
+            {"model_class": WithStep, "training": {"checkpoint": {"monitor": "zeal"}}},
+            WrongTypeError,
+            "training.checkpoint.mode is auto, and the name 'zeal' does not tell",
         ),
         ({"training": {"num_processes": 2}}, TrainingError, "num_processes is 2, and training.distributed is false"),
         (

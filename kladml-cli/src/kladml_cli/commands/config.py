@@ -112,13 +112,15 @@ def check(
     """Check CONFIG as 'kladml train CONFIG' would read it.
 
     CONFIG is a YAML file, or the name of one in data/configs. Every key and type is checked, with the layers below and
-    above the file, and the settings of the backends that are selected.
+    above the file, the settings of the backends that are selected, and the names of optimizer, schedule and loss.
     """
+    from kladml.training.names import check_names
     from kladml_cli.terminal import print_json
 
     file = file_of(config, workspace)
     loaded = _load(context, file, config_source, profile, workspace)
     backends = loaded.check_backends()
+    check_names(loaded.resolved)
     if as_json:
         selected = [{"kind": entry.kind, "name": entry.name, "owner": entry.owner} for entry in backends]
         print_json({"file": str(file), "valid": True, "selected": selected})

@@ -111,6 +111,7 @@ def prepare(
         ModelError: The model cannot be imported, lacks part of its contract, or cannot train in several processes.
         DataError: The data cannot be read, or is empty or inconsistent.
         TrainingError: The device is not there, or cannot do the precision.
+        WrongTypeError: An optimizer, a schedule or a metric is named that cannot be had, or that nobody can judge.
     """
     model_class, loss = _find_model(config, given, folders)
     _check_use(config, model_class, loss, processes)
@@ -170,8 +171,10 @@ def _check_use(config: ResolvedConfig, model_class: type[Any], loss: Any, proces
     """Check that a model can be trained as it is configured, and say what it does not use."""
     if is_torch_module(model_class):
         from kladml.training.accelerator import check_device
+        from kladml.training.names import check_names
 
         check_device(config.run.training)
+        check_names(config)
         return
     if processes > 1:
         problem = f"{model_class.__name__} is no nn.Module, and nothing else trains in {processes} processes"

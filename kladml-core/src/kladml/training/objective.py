@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any, cast
 
 import torch
@@ -35,17 +36,27 @@ def resolve_loss(loss: str | Loss | type[nn.Module] | None) -> Loss | None:
     if loss is None:
         return None
     if isinstance(loss, str):
-        for name in (loss, f"{loss}_loss"):
-            found = getattr(nn.functional, name, None)
-            if callable(found) and ("loss" in name or "entropy" in name):
-                return cast("Loss", found)
+        losses = _named_losses()
+        if loss in losses:
+            return losses[loss]
+        close = get_close_matches(loss, losses, n=1)
         problem = f"there is no loss named '{loss}' in torch.nn.functional"
-        raise ModelContractError(problem, next_step="write a name such as cross_entropy or mse, or module:function")
+        step = f"did you mean {close[0]}?" if close else "write a name such as cross_entropy or mse, or module:function"
+        raise ModelContractError(problem, next_step=step)
     built: object = loss() if isinstance(loss, type) else loss
     if not callable(built):
         problem = f"the loss is a {type(built).__name__}, which cannot be called"
         raise ModelContractError(problem, next_step="pass a function of output and target, or the name of a loss")
     return cast("Loss", built)
+
+
+def _named_losses() -> dict[str, Loss]:
+    """Return the losses of torch by their names, and by those without the ending."""
+    losses: dict[str, Loss] = {}
+    for name, found in vars(nn.functional).items():
+        if callable(found) and not name.startswith("_") and ("loss" in name or "entropy" in name):
+            losses |= {name: found, name.removesuffix("_loss"): found}
+    return losses
 
 
 class StepModule(nn.Module):
