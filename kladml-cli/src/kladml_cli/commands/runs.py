@@ -14,7 +14,7 @@ from kladml_cli.commands.runs_show import show
 from kladml_cli.completion.attach import completes
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
-from kladml_cli.run_place import workspace_of_runs_options
+from kladml_cli.run_place_options import workspace_of_runs_options
 from kladml_cli.settings_options import json_option
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import click
 
 from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
-from kladml_cli.run_place import run_place_options
+from kladml_cli.run_place_options import run_place_options
 from kladml_cli.settings_options import json_option
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kladml_cli.options import global_options
-from kladml_cli.run_place import run_place_options
+from kladml_cli.run_place_options import run_place_options
 
 if TYPE_CHECKING:
     from kladml_cli.run_place import RunPlace
