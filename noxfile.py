@@ -85,6 +85,8 @@ def closure(distribution: str) -> list[str]:
 
 def install(session: nox.Session, *args: str) -> None:
     """Install under the constraints; bytecode is left to the first import, which halves the time."""
+    # Images of containers often forbid it. Every process of the tests would then compile torch for itself.
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
     session.install("--no-compile", "--constraint", str(CONSTRAINTS), *args)
 
 

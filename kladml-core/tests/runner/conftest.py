@@ -119,6 +119,12 @@ class Program:
         self.process.wait()
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The weights that a run of `program.py` ends with, alone and undisturbed."""
+    return Program(tmp_path_factory.mktemp("uninterrupted"), {"alone": True}, {}).report()["weights"]
+
+
 @pytest.fixture
 def start(tmp_path):
     """Start `program.py` in a folder; what still runs at the end of the test is killed."""

@@ -10,11 +10,6 @@ import pytest
 AT = 11  # a batch in the third of four epochs, of five batches each
 
 
-@pytest.fixture
-def uninterrupted(start, tmp_path_factory):
-    return start(tmp_path_factory.mktemp("uninterrupted"), alone=True).report()["weights"]
-
-
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(start, uninterrupted):
     killed = start(alone=True, at=AT, how="SIGKILL")
     assert killed.report() is None
