@@ -1,5 +1,8 @@
 """From text to an object."""
 
+import os
+import sys
+
 import pytest
 
 from kladml.errors import DataError, ModelReferenceError
@@ -25,6 +28,17 @@ def file(tmp_path):
 def test_a_file_is_loaded_with_its_neighbours(file, tmp_path):
     assert load("model.py:Net", tmp_path)().width == 7
     assert load(f"{file}:Net", tmp_path / "elsewhere") is load("model.py:Net", tmp_path)
+
+
+def test_a_file_that_was_changed_within_a_second_is_not_the_old_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = tmp_path / "rates.py"
+    for rate in (1, 2):
+        file.write_text(f"class Net: rate = {rate}\n")
+        os.utime(file, (1e9, 1e9))
+        found = load("rates.py:Net", tmp_path)
+        assert found.rate == rate
+        del sys.modules[found.__module__]
 
 
 def test_a_module_is_imported():

@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import sys
 from difflib import get_close_matches
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from kladml.errors import KladMLError, ModelReferenceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType
+    from types import CodeType, ModuleType
 
 
 def load_reference(
@@ -71,17 +72,29 @@ def _load_file(file: Path) -> ModuleType:
     folder = str(file.parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None  # noqa: S101 - a .py file always has a spec with a loader
-    assert spec.loader is not None  # noqa: S101
+    loader = _FromSource(name, str(file))
+    spec = importlib.util.spec_from_loader(name, loader)
+    assert spec is not None  # noqa: S101 - there is a loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+class _FromSource(SourceFileLoader):
+    """Compiles what a file holds now.
+
+    Python takes bytecode for current by the second of the change and the size of the file, so that a number that was
+    corrected within a second would stay the old one, while the run notes the hash of the new file.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
 
 
 def _import(load: Any, reference: str, key: str, error_class: type[KladMLError]) -> ModuleType:
