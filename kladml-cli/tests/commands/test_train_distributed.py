@@ -194,7 +194,7 @@ def test_options_are_layered_with_files(kladml, net):
 
 def test_the_main_process_alone_is_heard(team, run_kladml, temporary):
     status, output, errors = ended(team("--json", "--set", "training.max_epochs=1"))
-    assert status == 0, errors
+    assert status == 0, "\n".join(errors)
     noise, training, *result = output.splitlines()
     assert (noise, training) == ("noise of a rank", "training")
     assert json.loads("\n".join(result))["status"] == "FINISHED"
@@ -299,7 +299,7 @@ def test_a_signal_stops_all_with_a_checkpoint_and_the_run_can_go_on(team, run_kl
     assert statuses(run_kladml) == ["KILLED"]
     assert list(temporary.glob("kladml-*")) == []
     status, _, errors = ended(team("--set", "model.args.wait=0.2", "--set", "training.max_epochs=2", "--resume"))
-    assert status == 0, errors
+    assert status == 0, "\n".join(errors)
     assert statuses(run_kladml) == ["FINISHED"]
 
 

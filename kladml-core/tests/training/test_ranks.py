@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -72,6 +75,35 @@ def test_ranks_tell_one_another_numbers_bytes_and_json(run_ranks, world):
         for name, tensor in end.tensors.items():
             assert torch.equal(tensor, ends[0].tensors[name])
     assert ends[0].tensors["0"].eq(0).all(), "they are the main process's"
+
+
+ENDS_IN_ORDER = """
+import atexit
+import torch.distributed as dist
+atexit.register(lambda: print(dist.is_initialized()))
+from kladml.config import TrainingConfig
+from kladml.training.ranks import join
+join(TrainingConfig(device="cpu", distributed=True))
+print(dist.is_initialized())
+"""
+
+
+def test_a_process_that_ends_in_order_leaves_the_others_first():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", ENDS_IN_ORDER],
+            env={**os.environ, **meeting, "RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    said = [process.communicate(timeout=120)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    assert said == ["True\nFalse\n"] * 2
 
 
 def test_a_single_process_is_its_own_peer():

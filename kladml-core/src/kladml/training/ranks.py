@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ def started_ranks() -> int:
 def join(config: TrainingConfig) -> Ranks:
     """Join the other processes that a launcher started beside this one, through Accelerate; one process if none did.
 
-    A process that has joined stays so until `leave`; joining again returns the same ranks.
+    A process that has joined stays so until `leave`, which its end calls; joining again returns the same ranks.
 
     Args:
         config: How many processes are wanted, on which device, and how long they wait for one another.
@@ -190,6 +191,8 @@ def join(config: TrainingConfig) -> Ranks:
         on_cpu = check_device(config) == "cpu"
         with fresh_state(), peers_watched():
             PartialState(cpu=on_cpu, timeout=_patience(config))
+        # Threads of gloo that still hold tensors abort an interpreter which ends (pytorch/pytorch#179291).
+        atexit.register(leave)
     joined = dist.get_world_size()
     if joined != world:
         problem = f"{joined} processes joined the training where the launcher started {world}"
