@@ -38,8 +38,9 @@ HELD = [
     "huggingface-hub<1",
 ]
 
-# A worker that has nothing left to do takes over from the other one, so that no long module is left for the end.
-TWO_AT_A_TIME = ["-n", "2", "--dist", "worksteal"]
+# One more than CI has cores: tests of processes and servers wait as much as they compute. A worker that has nothing
+# left to do takes over from the others, so that no long module is left for the end.
+THREE_AT_A_TIME = ["-n", "3", "--dist", "worksteal"]
 
 META = nox.project.load_toml(ROOT / "pyproject.toml")
 PROJECTS = {name: nox.project.load_toml(ROOT / name / "pyproject.toml") for name in DISTRIBUTIONS}
@@ -166,8 +167,8 @@ def wheels(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 @nox.parametrize("distribution", [nox.param(name, id=name) for name in DISTRIBUTIONS])
 def alone(session: nox.Session, distribution: str) -> None:
-    """A distribution's own tests, against its wheel and its declared dependencies alone, two at a time."""
-    test_alone(session, distribution, *TWO_AT_A_TIME)
+    """A distribution's own tests, against its wheel and its declared dependencies alone, three at a time."""
+    test_alone(session, distribution, *THREE_AT_A_TIME)
 
 
 @nox.session(python=PYTHON)
@@ -205,7 +206,7 @@ def tests(session: nox.Session) -> None:
     """
     needs = {line for name in DISTRIBUTIONS for line in group("test", of=name)}
     install_editable(session, DISTRIBUTIONS, *needs, *group("test"), *group("alone"))
-    session.run("pytest", *(session.posargs or [*TWO_AT_A_TIME, "tests", "--ignore=tests/packaging"]))
+    session.run("pytest", *(session.posargs or [*THREE_AT_A_TIME, "tests", "--ignore=tests/packaging"]))
 
 
 @nox.session(python=PYTHON)
