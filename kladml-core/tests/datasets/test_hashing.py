@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kladml.datasets import hashing
-from kladml.datasets.hashing import copy_hashed, fingerprint, hash_file
+from kladml.datasets.hashing import LARGE, copy_hashed, fingerprint, hash_file, may_be_equal
 from kladml.datasets.manifest import FileEntry
 
 NAMES = st.text("abc/0", min_size=1, max_size=6)
@@ -46,6 +46,34 @@ def test_b2sum_gives_the_same_digest(tmp_path):
     path.write_bytes(b"kladml" * 1000)
     done = subprocess.run(["b2sum", "-l", "256", str(path)], capture_output=True, text=True, check=True)
     assert done.stdout.split()[0] == hash_file(path)
+
+
+@pytest.mark.parametrize(
+    ("size", "changed", "expected"),
+    [
+        (LARGE, None, True),
+        (LARGE, 0, False),
+        (LARGE, LARGE - 1, False),
+        (LARGE + 12345, LARGE + 12344, False),
+        (LARGE, (1 << 16) + 1, True),  # between two samples: nothing is said of it
+        (LARGE - 1, 0, True),  # small
+    ],
+)
+def test_a_look_at_large_files_shows_most_changes(tmp_path, size, changed, expected):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(bytes(size))
+    content = bytearray(size)
+    if changed is not None:
+        content[changed] = 1
+    other.write_bytes(content)
+    assert may_be_equal(one, other) is expected
+
+
+def test_files_of_other_sizes_differ(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(b"1")
+    other.write_bytes(b"12")
+    assert not may_be_equal(one, other)
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path):

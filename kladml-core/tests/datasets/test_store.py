@@ -14,6 +14,7 @@ import pytest
 
 from kladml.datasets import DatasetReference, DatasetStore
 from kladml.datasets import store as store_module
+from kladml.datasets.hashing import LARGE
 from kladml.errors import DataError
 
 
@@ -60,6 +61,20 @@ def test_unchanged_files_are_kept_once_and_read_only(store, tree):
     assert len(contents_of(store)[0]) == 3
     modes = {stat.S_IMODE(store.objects.path(digest).stat().st_mode) for digest in store.objects.digests()}
     assert modes == {0o444}
+
+
+@pytest.mark.parametrize("place", [0, (1 << 16) + 1, LARGE])
+def test_a_large_file_that_changed_in_one_byte_is_another_content(store, tree, place):
+    content = bytearray(LARGE + 1)
+    folder = tree({"a.bin": bytes(content)})
+    first, _ = store.add("blobs", folder)
+    assert store.add("blobs", folder) == (first, False)
+    content[place] = 1
+    (folder / "a.bin").write_bytes(content)
+    second, is_new = store.add("blobs", folder)
+    assert (second.version, is_new) == (2, True)
+    assert store.files_of(second.files)[0].path.read_bytes() == content
+    assert store.verify(first) == store.verify(second) == []
 
 
 def test_changing_what_was_added_changes_no_version(store, tree):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kladml.datasets import links
-from kladml.datasets.hashing import copy_hashed, hash_file
+from kladml.datasets.hashing import copy_hashed, hash_file, may_be_equal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,7 +64,7 @@ class ObjectStore:
         tell: Callable[[int], object] | None = None,
         *,
         link: bool = False,
-        is_kept: Callable[[str], bool] | None = None,
+        likely: str | None = None,
     ) -> Stored:
         """Take a file into the store.
 
@@ -72,15 +72,15 @@ class ObjectStore:
             source: The file.
             tell: Is told each number of bytes that was read.
             link: Whether the file itself may become the object, by a hard link; it is read-only then.
-            is_kept: Tells of a digest whether its content is there and whole. It is given where that is likely: the
-                file is then hashed first, and copied only if it has to be.
+            likely: The digest of a content that is there and whole, and that the file may still have. Unless a look
+                at both shows that it does not, the file is hashed first, and copied only if it has to be.
 
         Raises:
             OSError: The file cannot be read, or the store cannot be written to; nothing is left there then.
         """
-        if is_kept is not None:
+        if likely is not None and may_be_equal(source, self.path(likely)):
             digest, size = hash_file(source, tell), source.stat().st_size
-            if is_kept(digest):
+            if digest == likely:
                 return Stored(digest, size, is_new=False)
             tell = None
         temporary = self._temporary()

@@ -234,15 +234,15 @@ class DatasetStore:
         label: str,
     ) -> tuple[FileEntry, ...]:
         """Put files into the store; note in `new` which contents were not there."""
-        before = {} if latest is None else {entry.name: entry.size for entry in latest.files}
-        whole: set[str] = set()
+        before: dict[str, FileEntry] = {}
         if latest is not None:
             faults = {entry.digest for entry, _ in self.seals(latest).check(latest.files)}
-            whole = {entry.digest for entry in latest.files} - faults
+            before = {entry.name: entry for entry in latest.files if entry.digest not in faults}
 
         def take(file: SourceFile, tell: Callable[[int], object]) -> FileEntry:
-            is_kept = whole.__contains__ if before.get(file.name) == file.size else None
-            stored = self.objects.put(file.path, tell, link=link, is_kept=is_kept)
+            entry = before.get(file.name)
+            likely = entry.digest if entry is not None and entry.size == file.size else None
+            stored = self.objects.put(file.path, tell, link=link, likely=likely)
             if stored.is_new:
                 new.append(stored.digest)
             return FileEntry(file.name, stored.size, stored.digest)
