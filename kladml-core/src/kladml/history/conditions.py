@@ -114,7 +114,7 @@ class Condition:
             pairs = [
                 self._comparison(op, left, right) for op, left, right in zip(node.ops, sides, sides[1:], strict=False)
             ]
-            return lambda facts: all(pair(facts) for pair in pairs)
+            return pairs[0] if len(pairs) == 1 else lambda facts: all(pair(facts) for pair in pairs)
         raise _refused(self._expression, f"{_source(node)} is no comparison")
 
     def _comparison(self, op: ast.cmpop, left: Any, right: Any) -> Callable[[Facts], bool]:
@@ -132,14 +132,14 @@ class Condition:
             quantity.section == "metrics" for quantity in quantities
         )
 
+        left_of, right_of = (_value_of(side, as_number=as_number) for side in (left, right))
+
         def holds(facts: Facts) -> bool:
-            values = [side.of(facts) if isinstance(side, Quantity) else side for side in (left, right)]
-            if as_number:
-                values = [_number(value) for value in values]
-            if None in values or any(value != value for value in values):  # noqa: PLR0124 - NaN
+            one, other = left_of(facts), right_of(facts)
+            if one is None or other is None or one != one or other != other:  # noqa: PLR0124 - NaN
                 return False
             try:
-                return compare(*values)
+                return compare(one, other)
             except TypeError:  # such as a text and a moment
                 return False
 
@@ -229,6 +229,14 @@ def _parsed(expression: str) -> ast.expr:
             return ast.parse(expression.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise _refused(expression, str(getattr(error, "msg", error))) from error
+
+
+def _value_of(side: Any, *, as_number: bool) -> Callable[[Facts], Any]:
+    """Return what gives one side of a comparison for a run, or None where the run has none."""
+    if not isinstance(side, Quantity):
+        constant = _number(side) if as_number else side
+        return lambda _: constant
+    return (lambda facts: _number(side.of(facts))) if as_number else side.of
 
 
 def _number(value: Any) -> float | None:
