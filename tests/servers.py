@@ -39,10 +39,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def process(command, log, *, cwd, answers):
+def process(command, log, *, cwd, answers, env=None):
     """Run a server until the block ends, in a process group of its own, once `answers()` is true."""
     with log.open("ab") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=output, cwd=cwd, start_new_session=True)
+        server = subprocess.Popen(command, stdout=output, stderr=output, cwd=cwd, env=env, start_new_session=True)
     try:
         end = time.monotonic() + START_SECONDS
         while not answers():
@@ -90,13 +90,15 @@ def s3_server(folder):
 
 
 @contextmanager
-def mlflow_server(folder):
-    """Yield the URL of a private MLflow tracking server."""
-    url = f"http://127.0.0.1:{(port := free_port())}"
+def mlflow_server(folder, port=None):
+    """Yield the URL of a private MLflow tracking server, which keeps what it had in that folder before."""
+    url = f"http://127.0.0.1:{(port := port or free_port())}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
     command += ["--artifacts-destination", str(folder / "artifacts")]
-    with process(command, folder / "mlflow.log", cwd=folder, answers=answers_http(f"{url}/health")):
+    # Its jobs are eight processes more, each of which imports MLflow.
+    env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with process(command, folder / "mlflow.log", cwd=folder, answers=answers_http(f"{url}/health"), env=env):
         yield url
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from servers import answers_http, free_port, process
+from servers import free_port, mlflow_server
 
 COMMAND = [sys.executable, "-c", "import sys; from kladml_cli.main import main; sys.exit(main())"]
 PAGE = Path(__file__).parents[1] / "docs" / "tracking.md"
@@ -46,14 +46,6 @@ def kladml(tmp_path, environment):
         return done.returncode, done.stdout
 
     return run
-
-
-def mlflow_server(folder, port):
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    return process(command, folder / "mlflow.log", cwd=folder, answers=answers_http(f"{url}/health"))
 
 
 def train_and_kill_the_server(folder, environment, server):
