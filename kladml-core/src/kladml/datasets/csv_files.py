@@ -6,6 +6,7 @@ import csv
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from kladml.datasets.csv_blocks import BrokenRowError
 from kladml.errors import DataError
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def csv_error(file: DataFile, types: Mapping[str, str], cause: Exception) -> Dat
         types: Types of its columns, as far as they are known.
         cause: What the quick reader said.
     """
+    if isinstance(cause, BrokenRowError):
+        return _unended(file, cause)
     try:
         problem = _first_fault(file, types)
     except DataError as error:
@@ -54,6 +57,16 @@ def csv_error(file: DataFile, types: Mapping[str, str], cause: Exception) -> Dat
     if problem is None:
         problem = f"{file.name} cannot be read: {' '.join(str(cause).split())}"
     return DataError(problem, next_step="correct or remove the row")
+
+
+def _unended(file: DataFile, cause: BrokenRowError) -> DataError:
+    if cause.column is None:
+        problem = f"{file.name}:{cause.line} begins a row that {cause}"
+        return DataError(problem, next_step="correct or remove the row")
+    header = csv_header(file)
+    column = f"column '{header[cause.column]}'" if cause.column < len(header) else f"cell {cause.column + 1}"
+    problem = f"{file.name}:{cause.line} has a quote in {column} that {cause}, so that the rows below are a part of it"
+    return DataError(problem, next_step="close it, or remove it; a quote within quotes is written twice")
 
 
 def first_text(file: DataFile, column: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from kladml.datasets.csv_blocks import csv_blocks
+from kladml.datasets.csv_blocks import BrokenRowError, csv_blocks
 from kladml.datasets.csv_files import CSV_NULLS, csv_error, csv_header
 from kladml.datasets.formats import format_of
 from kladml.errors import DataError
@@ -103,7 +103,12 @@ class Table:
             try:
                 for block in csv_blocks(file.path, list(places)):
                     self._widen(found, block, places)
-            except (require("polars").exceptions.PolarsError, self._arrow.ArrowException, OSError) as error:
+            except (
+                require("polars").exceptions.PolarsError,
+                self._arrow.ArrowException,
+                BrokenRowError,
+                OSError,
+            ) as error:
                 raise csv_error(file, {}, error) from error
         return names | found
 
