@@ -79,6 +79,7 @@ def test_quotes_line_ends_and_a_mark_at_the_beginning(tmp_path):
         (["a,b", "1,2", "3"], r"data.csv:3 has 1 column instead of 2: column 'b' is missing"),
         (["a,b", "1,2", "3,4,5"], r"data.csv:3 has 3 columns instead of 2: '5' is more"),
         (["a,b", '1,"two', 'lines"', "3"], r"data.csv:4 has 1 column"),
+        (["a,b", '"x" ,1', "2"], r"data.csv:3 has 1 column instead of 2"),
         (["a,a", "1,2"], r"data.csv:1 has two columns 'a'"),
         (["a,,b", "1,2,3"], r"data.csv:1 has no name for column 2"),
         ([""], "has no line with the names of its columns"),
@@ -89,10 +90,10 @@ def test_a_broken_csv_file_is_named_with_the_line_and_the_column(csv, lines, sai
         described(csv(*lines))
 
 
-def test_a_csv_file_that_is_no_text_is_named_with_the_line(tmp_path):
+def test_a_csv_file_that_is_no_text_is_named_with_the_line_and_the_column(tmp_path):
     path = tmp_path / "data.csv"
     path.write_bytes(b"a,b\n1,x\n2,\xff\xfe\n")
-    with pytest.raises(DataError, match=r"data.csv:3 is not encoded in UTF-8"):
+    with pytest.raises(DataError, match=r"data.csv:3 has text in column 'b' that is not encoded in UTF-8"):
         described(path)
 
 
