@@ -163,7 +163,7 @@ def test_a_quote_that_is_not_closed_is_named_with_line_and_column(csv, lines, sa
 def test_a_thousand_rows_with_one_open_quote_make_no_version(store, csv):
     rows = [f"{row},ok" for row in range(1000)]
     rows[500] = '500,"ok'
-    with pytest.raises(DataError, match="many.csv:502 has a quote in column 'b' that is not closed, so that"):
+    with pytest.raises(DataError, match=r"many\.csv:502 has a quote in column 'b' that is not closed, so that"):
         store.add("data", csv("a,b", *rows, name="many.csv"))
     assert store.versions("data") == []
 
