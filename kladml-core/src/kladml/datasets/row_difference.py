@@ -86,6 +86,8 @@ def compare_tables(
         hashes = [_hash_table(table, casts, tell) for table in tables]
 
     def fetch(side: int, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
+        if not numbers:
+            return {}
         with progress("reading rows that differ", size_of(tables[side].files)) as tell:
             return _rows_of_table(tables[side], numbers, tell)
 
@@ -206,7 +208,7 @@ def _hash_arrays(
 def _rows_of_table(table: Table, numbers: Sequence[int], tell: Callable[[int], object]) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     wanted, before = set(numbers), 0
-    for batch in table.batches(tell=tell) if wanted else ():
+    for batch in table.batches(tell=tell):
         here = [row for row in wanted if before <= row < before + batch.num_rows]
         found |= {row: batch.slice(row - before, 1).to_pylist()[0] for row in here}
         before += batch.num_rows
