@@ -21,7 +21,7 @@ GREY_MODES = ("1", "L", "I", "I;16", "F")
 """Modes of pillow that have one channel of their own."""
 
 _VERIFIED = ("PNG", "WEBP")
-"""Formats that pillow checks as a whole without decoding them, many times as quick as that."""
+"""Formats in which pillow finds what is missing without decoding them, many times as quick as that."""
 _ENDS = {"JPEG": b"\xff\xd9", "GIF": b";"}
 """How whole images end, unless something was written behind them."""
 
