@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
 from kladml.interfaces import ExperimentAddress
@@ -112,6 +114,54 @@ def test_diff_without_a_common_column_does_not_say_the_same(kladml, workspace, n
     assert line == "rows     20 -> 2: no column in common, so that rows are not compared"
 
 
+def test_diff_of_arrays_says_types_and_shapes(kladml, workspace):
+    inputs = np.arange(12.0).reshape(4, 3)
+    other = inputs.copy()
+    other[1, 2] = 0
+    for version in (inputs, other, other.astype(np.float32), other[:, :2]):
+        np.save(workspace / "x.npy", version)
+        assert kladml("data", "add", "arrays", "x.npy").status == 0
+    lines = [
+        kladml("data", "diff", f"arrays@{n}", f"arrays@{n + 1}", "--rows", "1").output.splitlines() for n in (1, 2, 3)
+    ]
+    assert lines[0] == ["arrays@1 -> arrays@2", "files", "  ~ x.npy", "rows     4 -> 4: 1 changed", "  ~ row 2  x"]
+    assert lines[1][3:] == ["columns", "  ~ x  float64[3] -> float32[3]", "rows     4 -> 4: the same"]
+    assert lines[2][3:] == [
+        "columns",
+        "  ~ x  float32[3] -> float64[2]",
+        "rows     4 -> 4: 4 changed",
+        "  ~ row 1  x float32[3] -> float64[2]",
+        "  ... and 3 more; see --rows",
+    ]
+
+
+def test_reading_tables_shows_a_bar(kladml, numbers, table, workspace, monkeypatch):
+    seen = []
+
+    @contextmanager
+    def bar(label, total):
+        told = []
+        yield told.append
+        seen.append((label, total == sum(told)))
+
+    monkeypatch.setattr("kladml_cli.progress.bar", bar)
+    table(ROWS[:4])
+    assert kladml("data", "add", "numbers", "numbers.csv").status == 0
+    assert kladml("data", "diff", "numbers@1", "numbers@3", "--rows", "0").status == 0
+    (workspace / "model.py").write_text(NET)
+    trained = kladml(
+        "train", "--data", "numbers@3", "--model", "model.py:Net", "--set", "model.loss=cross_entropy",
+        "--set", "training.max_epochs=1",
+    )  # fmt: skip
+    assert trained.status == 0, trained.errors
+    assert seen == [
+        ("adding numbers", True),
+        ("reading numbers", True),
+        ("comparing rows", True),
+        ("preparing numbers@3", True),
+    ]
+
+
 def test_verify_finds_what_changed(kladml, workspace, numbers):
     assert kladml("data", "verify").status == 0
     digest = json.loads(kladml("data", "show", "numbers@1", "--json").output)["files"][0]["blake2b"]
@@ -186,6 +236,31 @@ def test_a_broken_row_is_named_and_nothing_is_kept(kladml, workspace, table):
     assert "numbers.csv:22 has 2 columns instead of 3: column 'parity' is missing" in outcome.errors
     assert kladml("data", "list", "--json").output == "[]\n"
     assert not [file for file in (workspace / ".kladml/objects").rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("s.arrow", b"\xff\xff\xff\xff\x10\x00\x00\x00", "s.arrow cannot be read as an Arrow file or stream"),
+        ("cat/1.png", b"\x89PNG\r\n\x1a\n\x00\x00", "the image 1.png cannot be read"),
+        ("n.npy", b"\x93NUMPY\x01", "n.npy cannot be read"),
+    ],
+)
+def test_a_broken_file_is_named_and_nothing_is_kept(kladml, workspace, name, content, said):
+    (workspace / name).parent.mkdir(exist_ok=True)
+    (workspace / name).write_bytes(content)
+    outcome = kladml("data", "add", "broken", name)
+    assert (outcome.status, outcome.output) == (6, "")
+    assert said in outcome.errors
+    assert outcome.errors.count("\n") == 1
+    assert kladml("data", "list").output == ""
+    assert [*(workspace / ".kladml/objects").glob("*/*")] == []
+
+
+def test_a_device_is_no_data(kladml, workspace):
+    outcome = kladml("data", "add", "nothing", os.devnull)
+    assert (outcome.status, outcome.errors.count("\n")) == (6, 1)
+    assert f"{os.devnull} is no regular file and no folder; name a file" in outcome.errors
 
 
 def test_help_fits_a_terminal_and_has_examples(kladml):

@@ -363,7 +363,7 @@ def test_no_model_at_all(kladml, workspace):
     [
         ("absent.npz", ["data.train 'absent.npz' does not exist"]),
         ("garbage.npz", ["garbage.npz cannot be read"]),
-        ("words.csv", ["words.csv:2 is no row of numbers"]),
+        ("words.csv", ["words.csv:2 has 'one' in column 'x', which is no number"]),
         ("data.bin", ["neither a data file nor a reference"]),
         ("odd.py:unequal", ["different lengths: 2, 3"]),
         ("odd.py:empty", ["train_data is empty"]),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
@@ -40,6 +43,42 @@ def tree(tmp_path):
         return folder
 
     return write
+
+
+class Shown:
+    """Notes the progress that is shown: of each bar its label with what was to be done, and what was."""
+
+    def __init__(self):
+        self.seen = []
+
+    @contextmanager
+    def __call__(self, label, total):
+        told = []
+        self.seen.append(((label), (total, told)))
+        yield told.append
+
+    def of(self, label):
+        """Return what was to be done and what was, in the one bar of a label."""
+        ((total, told),) = [found for name, found in self.seen if name == label]
+        return total, sum(told)
+
+
+@pytest.fixture
+def shown():
+    return Shown()
+
+
+@pytest.fixture
+def picture():
+    """Return the bytes of an image of one colour."""
+    image = pytest.importorskip("PIL.Image")
+
+    def drawn(colour, kind="PNG", size=(8, 6)):
+        stream = io.BytesIO()
+        image.new("L", size, colour).save(stream, kind)
+        return stream.getvalue()
+
+    return drawn
 
 
 @pytest.fixture

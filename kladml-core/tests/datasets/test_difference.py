@@ -84,13 +84,14 @@ def test_rows_of_arrays(store, tmp_path, arrays):
     assert [*found.row_difference.examples[0].values] == ["X"]
 
 
-def test_files_that_were_added_removed_changed_and_moved(store, tree):
-    folder = tree({"cat/1.png": b"1", "cat/2.png": b"2", "dog/3.png": b"3", "dog/4.png": b"4"})
+def test_files_that_were_added_removed_changed_and_moved(store, tree, picture):
+    names = ("cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png")
+    folder = tree({name: picture(colour) for colour, name in enumerate(names)})
     store.add("data", folder)
     (folder / "cat/1.png").rename(folder / "dog/1.png")
-    (folder / "cat/2.png").write_bytes(b"another")
+    (folder / "cat/2.png").write_bytes(picture(20))
     (folder / "dog/3.png").unlink()
-    (folder / "dog/5.png").write_bytes(b"5")
+    (folder / "dog/5.png").write_bytes(picture(5))
     store.add("data", folder)
     found = compared(store)
     assert found.files.moved == (("cat/1.png", "dog/1.png"),)
@@ -117,6 +118,57 @@ def test_arrays_without_a_common_name_are_not_compared(store, tmp_path):
         np.savez(tmp_path / "data.npz", **{name: np.arange(count)})
         store.add("data", tmp_path / "data.npz")
     assert compared(store).nothing_in_common
+
+
+def added_arrays(store, path, *versions):
+    for arrays in versions:
+        np.savez(path, **arrays)
+        store.add("data", path)
+
+
+def test_rows_of_arrays_of_another_type_are_compared_as_numbers(store, tmp_path):
+    inputs = np.arange(12.0).reshape(4, 3)
+    other = inputs.astype(np.int16)
+    other[2, 1] = -1
+    added_arrays(store, tmp_path / "data.npz", {"X": inputs}, {"X": other})
+    found = compared(store)
+    assert found.columns == {"X": ("float64[3]", "int16[3]")}
+    assert rows_of(found) == (1, 0, 0)
+    assert found.row_difference.examples[0].values == {"X": ("float64[3]", "int16[3]")}
+
+
+def test_rows_of_arrays_of_another_shape_say_both_shapes(store, tmp_path):
+    added_arrays(store, tmp_path / "data.npz", {"X": np.zeros((2, 3))}, {"X": np.zeros((2, 4))})
+    found = compared(store)
+    assert found.columns == {"X": ("float64[3]", "float64[4]")}
+    assert [each.values for each in found.row_difference.examples] == [{"X": ("float64[3]", "float64[4]")}] * 2
+
+
+def test_arrays_of_other_lengths_say_their_whole_shapes(store, tmp_path):
+    before = {"w": np.zeros((5, 4)), "b": np.zeros(5), "scale": np.float32(1), "same": np.zeros((7, 2))}
+    after = {"w": np.zeros((6, 4)), "b": np.ones(5), "scale": np.float64(1), "same": np.zeros((7, 2))}
+    added_arrays(store, tmp_path / "data.npz", before, after)
+    found = compared(store)
+    assert found.row_difference is None
+    assert found.columns == {"w": ("float64[5, 4]", "float64[6, 4]"), "scale": ("float32", "float64")}
+
+
+def test_missing_numbers_in_a_row_of_an_array_are_no_change(store, tmp_path):
+    inputs = np.array([[1.0, np.nan], [2.0, 3.0]])
+    added_arrays(store, tmp_path / "data.npz", {"X": inputs, "y": [1, 2]}, {"X": inputs, "y": [0, 2]})
+    assert [each.values for each in compared(store).row_difference.examples] == [{"y": (1, 0)}]
+
+
+def test_the_progress_of_a_comparison_is_that_of_the_bytes(store, csv, shown):
+    rows = [f"{row},{row / 2}" for row in range(50_000)]
+    first = csv("a,b", *rows)
+    store.add("data", first)
+    size = first.stat().st_size
+    store.add("data", csv("a,b", *rows[:-1], "1,-1"))
+    after = first.stat().st_size
+    compare(store, *store.versions("data"), shown=1, progress=shown)
+    assert shown.of("comparing rows") == (size + after, size + after)
+    assert [label for label, _ in shown.seen] == ["comparing rows", *["reading rows that differ"] * 2]
 
 
 def test_equal_versions_and_damaged_ones(store, csv):

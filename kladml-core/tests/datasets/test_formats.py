@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet
 import pytest
@@ -16,6 +17,7 @@ from kladml.datasets.arrays import open_arrays
 from kladml.datasets.describe import describe
 from kladml.datasets.formats import DataFile, data_files
 from kladml.datasets.schema import Schema
+from kladml.datasets.tables import Table
 from kladml.errors import DataError
 
 
@@ -79,6 +81,7 @@ def test_quotes_line_ends_and_a_mark_at_the_beginning(tmp_path):
         (["a,b", "1,2", "3"], r"data.csv:3 has 1 column instead of 2: column 'b' is missing"),
         (["a,b", "1,2", "3,4,5"], r"data.csv:3 has 3 columns instead of 2: '5' is more"),
         (["a,b", '1,"two', 'lines"', "3"], r"data.csv:4 has 1 column"),
+        (["a,b", '"x" ,1', "2"], r"data.csv:3 has 1 column instead of 2"),
         (["a,a", "1,2"], r"data.csv:1 has two columns 'a'"),
         (["a,,b", "1,2,3"], r"data.csv:1 has no name for column 2"),
         ([""], "has no line with the names of its columns"),
@@ -89,10 +92,10 @@ def test_a_broken_csv_file_is_named_with_the_line_and_the_column(csv, lines, sai
         described(csv(*lines))
 
 
-def test_a_csv_file_that_is_no_text_is_named_with_the_line(tmp_path):
+def test_a_csv_file_that_is_no_text_is_named_with_the_line_and_the_column(tmp_path):
     path = tmp_path / "data.csv"
     path.write_bytes(b"a,b\n1,x\n2,\xff\xfe\n")
-    with pytest.raises(DataError, match=r"data.csv:3 is not encoded in UTF-8"):
+    with pytest.raises(DataError, match=r"data.csv:3 has text in column 'b' that is not encoded in UTF-8"):
         described(path)
 
 
@@ -123,6 +126,66 @@ def test_damaged_files_are_named(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=rf"{name} cannot be read"):
         described(tmp_path / name)
+
+
+def stream(path, rows=10, batch=5):
+    """Write an Arrow stream, and return it."""
+    table = pa.table({"a": [*range(rows)], "y": ["no", "yes"] * (rows // 2)})
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table, batch)
+    return path
+
+
+def test_an_arrow_stream_is_read_like_a_file(tmp_path):
+    path = stream(tmp_path / "x.arrow")
+    schema = described(path)
+    assert (schema.format, schema.rows, schema.labels) == ("arrow", 10, {"no": 5, "yes": 5})
+    told = []
+    table = Table([DataFile("x.arrow", path)])
+    rows = [row for batch in table.batches(["y", "a"], told.append) for row in batch.to_pylist()]
+    assert rows == [{"y": ["no", "yes"][row % 2], "a": row} for row in range(10)]
+    assert (sum(told), len(told)) == (path.stat().st_size, 3)
+
+
+def test_an_arrow_stream_that_was_cut_off_anywhere_is_refused(tmp_path):
+    content = stream(tmp_path / "x.arrow").read_bytes()
+    for size in range(0, len(content), 4):
+        (tmp_path / "x.arrow").write_bytes(content[:size])
+        with pytest.raises(DataError, match=r"^x.arrow .*; write it again, and close the writer$"):
+            described(tmp_path / "x.arrow")
+
+
+def test_an_arrow_file_that_was_cut_off_is_refused(tmp_path):
+    table = pa.table({"a": [1, 2, 3]})
+    with pa.OSFile(str(tmp_path / "x.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    (tmp_path / "x.arrow").write_bytes((tmp_path / "x.arrow").read_bytes()[:-4])
+    with pytest.raises(DataError, match=r"x.arrow cannot be read as an Arrow file .* write it again"):
+        described(tmp_path / "x.arrow")
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.parquet", "x.arrow"])
+def test_reading_tells_all_bytes_of_the_files(tmp_path, shown, name):
+    table = pa.table({"a": [*range(100_000)], "y": [0, 1] * 50_000})
+    path = tmp_path / name
+    if name == "x.csv":
+        pa.csv.write_csv(table, path)
+    elif name == "x.parquet":
+        pa.parquet.write_table(table, path)
+    else:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table, 30_000)
+    describe([DataFile(name, path)], None, shown, "numbers")
+    total, told = shown.of("reading numbers")
+    size = path.stat().st_size
+    passes = 2 if name == "x.csv" else 1  # the first one is for the types
+    assert (total, told) == (passes * size, passes * size)
+
+
+def test_types_that_are_known_are_not_found_out_again(csv):
+    path, told = csv("a,y", "1,0", "2,1"), []
+    table = Table([DataFile("data.csv", path)], {"a": "float64", "y": "string"}, told.append)
+    assert (table.types, told) == ({"a": "double", "y": "string"}, [])
 
 
 def test_arrays(tmp_path, arrays):

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -214,6 +215,41 @@ def test_what_cannot_be_described_is_not_kept(store, csv):
     with pytest.raises(DataError, match="no column or array 'z'"):
         store.add("digits", csv("a,y", "1,0"), target="z")
     assert contents_of(store) == ([], [])
+    assert store.names() == []
+
+
+def test_an_image_that_is_not_whole_is_named_and_nothing_is_kept(store, tree, picture):
+    size = (40, 30)
+    whole = {f"cat/1.{kind.lower()}": picture(1, kind, size) for kind in ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")}
+    folder = tree({**whole, "LICENSE": b"free"})
+    first, _ = store.add("pets", folder)
+    before = sorted(store.objects.digests())
+    for name, content in whole.items():
+        for broken in (content[: len(content) // 2], b"", b"no image at all"):
+            (folder / name).write_bytes(broken)
+            with pytest.raises(DataError, match=rf"the image {name} cannot be read: .*; replace it or leave it out"):
+                store.add("pets", folder)
+        (folder / name).write_bytes(content)
+    assert (store.versions("pets"), sorted(store.objects.digests())) == ([first], before)
+
+
+def test_images_with_something_behind_their_end_are_images(store, tree, picture):
+    folder = tree({f"cat/1.{kind.lower()}": picture(1, kind) + b"more" for kind in ("PNG", "JPEG", "GIF")})
+    assert store.add("pets", folder)[1]
+
+
+def test_only_new_images_are_checked(store, tree, picture, shown):
+    folder = tree({"cat/1.png": picture(1), "dog/2.png": picture(2)})
+    store.add("pets", folder)
+    (folder / "dog/3.png").write_bytes(picture(3))
+    store.add("pets", folder, progress=shown)
+    size = len(picture(3))
+    assert shown.of("checking the images of pets") == (size, size)
+
+
+def test_what_is_no_file_is_refused(store):
+    with pytest.raises(DataError, match="/dev/null is no regular file and no folder; name a file"):
+        store.add("nothing", Path(os.devnull))
     assert store.names() == []
 
 

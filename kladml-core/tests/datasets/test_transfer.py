@@ -107,6 +107,19 @@ def test_a_removed_version_comes_back(transfer, store, tree):
     assert store.get("blobs") == version
 
 
+def test_moving_writes_nothing_outside_the_workspace(transfer, elsewhere, store, tree, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "no such folder"))
+    version, _ = store.add("blobs", tree({"a": b"one"}))
+    for side in (transfer, elsewhere):
+        left = side._store.state / "transfer" / "tmp-left by a process that was killed"
+        left.mkdir(parents=True)
+        (left / "manifest.json").write_text("{")
+    transfer.push(version)
+    assert elsewhere.pull(reference("blobs")) == (version, 1)
+    for side in (transfer, elsewhere):
+        assert [*side._store.state.glob("transfer/[!.]*")] == []
+
+
 def test_a_storage_that_fails_midway_leaves_no_version(transfer, elsewhere, store, storage, tree, monkeypatch):
     version, _ = store.add("blobs", tree({"a": b"one", "b": b"two"}))
     upload, calls = storage.upload_file, []

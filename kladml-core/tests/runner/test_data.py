@@ -35,6 +35,12 @@ def test_csv_gives_whole_targets_as_class_numbers(tmp_path):
     assert load(tmp_path, "r.csv")[1].dtype == np.float32
 
 
+def test_csv_as_spreadsheets_write_it(tmp_path):
+    (tmp_path / "d.csv").write_bytes(b'\xef\xbb\xbf"y","a"\r\n"1","2.5"\r\n\r\n0,"3"\r\n\r\n')
+    inputs, targets = load(tmp_path, "d.csv")
+    assert (inputs.tolist(), targets.tolist()) == ([[2.5], [3]], [1, 0])
+
+
 def test_a_function_is_called_with_the_arguments(tmp_path):
     (tmp_path / "data.py").write_text("def train(rows): return [[1.0]] * rows, [0] * rows\n")
     assert load(tmp_path, "data.py:train", rows=2) == ([[1.0], [1.0]], [0, 0])
@@ -51,8 +57,17 @@ def test_arguments_that_the_function_does_not_take_are_refused(tmp_path):
     [
         ("d.csv", "a,b\n1,2\n", "has no column 'y'"),
         ("d.csv", "", "has no column 'y' .it has none."),
-        ("d.csv", "a,y\n1,2\n1,x\n", r"d\.csv:3 is no row of numbers"),
-        ("d.csv", "a,y\n1\n", r"d\.csv:2 has 1 column instead of 2"),
+        ("d.csv", "a,y\n1,2\n1,x\n", r"d\.csv:3 has 'x' in column 'y', which is no number"),
+        ("d.csv", "a,y\n1,2\n,1\n", r"d\.csv:3 has no value in column 'a'"),
+        ("d.csv", ",y\n1,2\nx,1\n", r"d\.csv:3 has 'x' in column 1, which"),
+        ("d.csv", "a,y\n1,2\n" + "x" * 99 + ",1\n", r"d\.csv:3 has 'x{40}…' in column 'a'"),
+        ("d.csv", "a,y\n1\n", r"d\.csv:2 has 1 column instead of 2: column 'y' is missing"),
+        ("d.csv", "a,y\n\n1,2,9\n", r"d\.csv:3 has 3 columns instead of 2: '9' is more"),
+        ("d.csv", 'a,y\n1,2\n1,"3\n4,5\n6,7\n', r"d\.csv:3 has a quote in column 'y' that is not closed"),
+        ("d.csv", 'a,y\n1,2\n1,"3', r"d\.csv:3 has a quote in column 'y' that is not closed"),
+        ("d.csv", 'a,y\n1,2\n"' + "3\n" * 100_000, r"d\.csv:3 has a quote in column 'a' that is not closed"),
+        ("d.csv", 'a,y\n1,2\n1,"' + "3\n" * 100_000 + '"\n', r"d\.csv:3 is no row .* in column 'y'; correct"),
+        ("d.csv", "a,y\n1,2\n1,\udce9\n", r"d\.csv:3 has text in column 'y' that is not encoded in UTF-8"),
         ("d.npz", "not a zip", "cannot be read"),
         ("d.safetensors", "nonsense", "cannot be read"),
         ("d.txt", "", "neither a data file nor a reference"),
@@ -61,7 +76,7 @@ def test_arguments_that_the_function_does_not_take_are_refused(tmp_path):
 )
 def test_what_cannot_be_read_is_named(tmp_path, name, text, said):
     if ":" not in name:
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(DataError, match=said):
         load(tmp_path, name)
 

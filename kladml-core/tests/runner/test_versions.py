@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
@@ -96,6 +97,54 @@ def test_every_format_trains_alike(train, store, workspace, tmp_path, arrays, np
         store.add(name.replace(".", "_"), tmp_path / name)
         found.add(train(name.replace(".", "_")).metrics["loss"])
     assert len(found) == 1
+
+
+@pytest.fixture
+def shown():
+    """Show progress by noting, of each bar, its label, what was to be done and what was."""
+    seen = []
+
+    @contextmanager
+    def show(label, total):
+        told = []
+        yield told.append
+        seen.append((label, total, sum(told)))
+
+    show.seen = seen
+    return show
+
+
+def test_what_is_written_to_the_cache_once_shows_its_progress(workspace, store, tmp_path, shown):
+    path = tmp_path / "t.csv"
+    path.write_text("a,y\n" + "".join(f"{row},{row % 2}\n" for row in range(10)))
+    store.add("table", path)
+    left = workspace.state / "cache/datasets/.0123.tmp"
+    left.mkdir(parents=True)
+    (left / "inputs.f32").write_bytes(b"of a process that was killed")
+    overrides = [ConfigEntry("data.train", "table", "test")]
+    for _ in range(2):
+        ExperimentRunner(
+            tracker=None,
+            publisher=None,
+            storage=None,
+            catalog=None,
+            workspace=workspace,
+            overrides=overrides,
+            progress=shown,
+        ).run(nn.Linear, loss="cross_entropy", model_args={"in_features": 1, "out_features": 2}, training=TRAINING)
+    size = path.stat().st_size
+    assert shown.seen == [("preparing table@1", size, size)]  # once, as the types are known
+    assert not left.exists()
+
+
+def test_types_of_a_part_are_those_of_the_version(workspace, store, tmp_path):
+    for name, rows in (("train", ["1,0", "2,1"]), ("val", ["0.5,1"])):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "rows.csv").write_text("\n".join(["a,y", *rows]))
+    store.add("parts", tmp_path / "data")
+    for part, inputs, targets in (("train", [[1], [2]], [0, 1]), ("val", [[0.5]], [1])):
+        data = loaded(workspace, f"parts@1/{part}").data
+        assert (data[0].tolist(), data[1].tolist(), data[1].dtype) == (inputs, targets, np.int64)
 
 
 def test_arrays_and_rows_are_mapped_and_not_read(workspace, store, tmp_path, npz, arrays):

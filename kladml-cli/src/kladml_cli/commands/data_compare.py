@@ -188,7 +188,9 @@ def _print_rows(found: Difference) -> None:
         elif change.row_after is None:
             _line("-", row, ", ".join(f"{name} {was}" for name, (was, _) in values), _RED)
         else:
-            _line("~", row, ", ".join(f"{name} {was} -> {now}" for name, (was, now) in values), _YELLOW)
+            # Arrays of one type and shape differ in what they hold, which is too much for a line.
+            parts = [name if was == now else f"{name} {was} -> {now}" for name, (was, now) in values]
+            _line("~", row, ", ".join(parts), _YELLOW)
     rest = rows.changed + rows.added + rows.removed - len(rows.examples)
     if rest:
         click.echo(f"  ... and {rest:,} more; see --rows")

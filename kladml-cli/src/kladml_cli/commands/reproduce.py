@@ -89,6 +89,7 @@ def _train(opened: OpenPlace, place: RunPlace, page: RunPage, recipe: Recipe) ->
     from kladml.runner import ExperimentRunner
     from kladml.runner.selection import DEFAULT
     from kladml_cli.exits import RunFailed
+    from kladml_cli.progress import bar
     from kladml_cli.run_watch import RunWatch, signals_end_the_run
 
     found: list[str] = []
@@ -113,6 +114,7 @@ def _train(opened: OpenPlace, place: RunPlace, page: RunPage, recipe: Recipe) ->
         overrides=[*recipe.entries, *place.overrides],
         code=recipe.code,
         tags={REPRODUCES: page.address},
+        progress=bar,
     )
     try:
         with signals_end_the_run():

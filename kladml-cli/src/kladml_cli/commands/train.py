@@ -194,6 +194,7 @@ class _Sources:
         """Return a runner with it."""
         from kladml.runner import ExperimentRunner
         from kladml.runner.selection import DEFAULT
+        from kladml_cli.progress import bar
 
         return ExperimentRunner(
             config=self.source or DEFAULT,
@@ -202,6 +203,7 @@ class _Sources:
             config_file=self.file,
             profile=self.profile,
             overrides=self.overrides,
+            progress=bar,
         )
 
 

@@ -11,8 +11,9 @@ from kladml.datasets.arrays import describe_arrays, open_arrays
 from kladml.datasets.csv_files import first_text
 from kladml.datasets.formats import ARRAYS, TABLES, data_files
 from kladml.datasets.images import count_labels
+from kladml.datasets.progress import silent
 from kladml.datasets.schema import Column, Schema
-from kladml.datasets.tables import Table
+from kladml.datasets.tables import Table, bytes_to_describe
 from kladml.errors import DataError
 from kladml.log import get_logger
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from kladml.datasets.formats import DataFile
+    from kladml.datasets.progress import Progress
 
 MOST_LABELS = 1_000
 """With more different values than this, a target is no label."""
@@ -32,21 +34,23 @@ log = get_logger(__name__)
 
 
 def describe(
-    files: Iterable[DataFile], target: str | None = None, tell: Callable[[int], object] = lambda _: None
+    files: Iterable[DataFile], target: str | None = None, progress: Progress = silent, name: str = "data"
 ) -> Schema:
     """Return what files hold.
 
     Args:
         files: The files of a version.
         target: The column or array with the targets; `y`, `target` or `label` by default, where there is one.
-        tell: Is told the bytes of a table as they are read; in memory they may be more or fewer than in the files.
+        progress: Shows the progress, where much has to be read.
+        name: What the progress calls the data.
 
     Raises:
         DataError: A file is damaged, or there is no such target.
     """
     kind, found = data_files(files)
     if kind in TABLES:
-        return _describe_table(kind, found, target, tell)
+        with progress(f"reading {name}", bytes_to_describe(found)) as tell:
+            return _describe_table(kind, found, target, tell)
     if kind in ARRAYS:
         arrays = open_arrays(found)
         rows, columns = describe_arrays(arrays)
@@ -66,15 +70,14 @@ def describe(
 
 
 def _describe_table(kind: str, files: Sequence[DataFile], target: str | None, tell: Callable[[int], object]) -> Schema:
-    table = Table(files)
+    table = Table(files, tell=tell)
     target = _target(target, table.schema.names)
     rows, missing = 0, Counter[str]()
     numbers: Counter[str] = Counter()
     counts: Counter[Any] | None = None if target is None else Counter()
     text = [name for name, type_ in table.types.items() if type_ == "string"] if kind == "csv" else []
-    for batch in table.batches():
+    for batch in table.batches(tell=tell):
         rows += batch.num_rows
-        tell(batch.nbytes)
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             missing[name] += column.null_count
         for name in text:

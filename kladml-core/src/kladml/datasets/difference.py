@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from kladml.datasets.arrays import open_arrays
 from kladml.datasets.formats import ARRAYS, TABLES, data_files
 from kladml.datasets.progress import silent
 from kladml.datasets.row_difference import RowChange, RowDifference, compare_arrays, compare_tables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kladml.datasets.formats import DataFile
     from kladml.datasets.manifest import FileEntry, Manifest
     from kladml.datasets.progress import Progress
     from kladml.datasets.schema import Schema
@@ -44,7 +48,8 @@ class Difference:
         after: The second one.
         same: Whether both have the same files.
         files: The files that differ.
-        columns: Columns that differ: name, and type before and after, None where there is none.
+        columns: Columns that differ: name, and type before and after, None where there is none. Arrays have the shape
+            of a row; where those of a version have different lengths, that of the whole array.
         labels: Labels whose numbers differ: numbers before and after.
         rows: How many rows they have; None where that is not known.
         row_difference: Which rows differ; None where the formats have none, or are not to be compared.
@@ -90,7 +95,7 @@ def compare(
         str(after.reference),
         same,
         files,
-        _compare_columns(before.schema, after.schema),
+        _compare_columns(store, before, after, as_rows=rows is not None),
         _compare_labels(before.schema, after.schema),
         (before.schema.rows, after.schema.rows),
         rows,
@@ -120,9 +125,19 @@ def _compare_files(before: tuple[FileEntry, ...], after: tuple[FileEntry, ...]) 
     return FileDifference(tuple(added), tuple(removed), tuple(changed), tuple(moved))
 
 
-def _compare_columns(before: Schema, after: Schema) -> dict[str, tuple[str | None, str | None]]:
-    old, new = ({column.name: str(column) for column in schema.columns} for schema in (before, after))
+def _compare_columns(
+    store: DatasetStore, before: Manifest, after: Manifest, *, as_rows: bool
+) -> dict[str, tuple[str | None, str | None]]:
+    versions = (before, after)
+    old, new = ({column.name: str(column) for column in each.schema.columns} for each in versions)
+    if not as_rows and before.files != after.files and all(each.schema.format in ARRAYS for each in versions):
+        old, new = (_whole_shapes(store.files_of(each.files)) for each in versions)
     return {name: (old.get(name), new.get(name)) for name in old | new if old.get(name) != new.get(name)}
+
+
+def _whole_shapes(files: Sequence[DataFile]) -> dict[str, str]:
+    arrays = open_arrays(data_files(files)[1])
+    return {name: f"{array.dtype.name}{[*array.shape] or ''}" for name, array in arrays.items()}
 
 
 def _compare_labels(before: Schema, after: Schema) -> dict[str, tuple[int, int]]:
@@ -135,7 +150,7 @@ def _compare_rows(
 ) -> RowDifference | None:
     (kind, old), (other, new) = (data_files(store.files_of(manifest.files)) for manifest in (before, after))
     if kind in TABLES and other in TABLES:
-        return compare_tables(old, new, shown, progress, (before.schema.rows or 0) + (after.schema.rows or 0))
+        return compare_tables(old, new, shown, progress, (before.schema.types, after.schema.types))
     if kind in ARRAYS and other in ARRAYS:
         return compare_arrays(old, new, shown, progress)
     return None

@@ -11,11 +11,12 @@ from kladml.datasets.describe import describe
 from kladml.datasets.formats import ARRAYS, TABLES, data_files
 from kladml.datasets.images import image_shape
 from kladml.datasets.progress import Progress, silent
+from kladml.datasets.tables import size_of
 from kladml.datasets.targets import CLASSIFICATION, TEXT, kind_of, labels_of, moments_of, outputs_of, values_of
 from kladml.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from kladml.datasets.formats import DataFile
     from kladml.datasets.manifest import Manifest
@@ -96,27 +97,27 @@ def learning_task(
     if format_ not in (*TABLES, *ARRAYS):
         problem = f"{train} holds files of no format that KladML reads"
         raise DataError(problem, next_step="read them with a function, and name it: data.train: data.py:load")
-    with progress(f"reading {train}", sum(entry.size for entry in entries)) as tell:
-        schema = _schema(manifest, train, files, target, tell)
-        shape, obstacles = _inputs(schema, train)
-        found = LearningTask(train, val, format_, schema.rows or 0, shape, obstacles=obstacles)
-        if schema.target is None:
-            if len(schema.columns) > 1:
-                shown = ", ".join(column.name for column in schema.columns[:20])
-                problem = f"nothing says which column or array of {train} holds the targets; it has {shown}"
-                raise DataError(problem, next_step="name one with --target")
-            return found
-        column = schema.column(schema.target)
-        assert column is not None  # noqa: S101 - describe() found it
-        if len(column.shape) > 1:
-            problem = f"the targets '{column.name}' of {train} are arrays of the shape {[*column.shape]}"
-            raise DataError(problem, next_step="name numbers, labels or rows of numbers with --target")
-        known, why = kind_of(schema, column)
-        found = replace(found, target=column.name, kind=kind or known, why=why if kind is None else "it was asked for")
-        if found.kind == CLASSIFICATION:
-            outputs = outputs_of(schema, column, manifest, train)
-            return replace(found, outputs=outputs, labels=labels_of(schema, column, manifest))
-        mean, deviation = moments_of(values_of(format_, files, column, train, tell))
+    schema = _schema(manifest, train, files, target, progress)
+    shape, obstacles = _inputs(schema, train)
+    found = LearningTask(train, val, format_, schema.rows or 0, shape, obstacles=obstacles)
+    if schema.target is None:
+        if len(schema.columns) > 1:
+            shown = ", ".join(column.name for column in schema.columns[:20])
+            problem = f"nothing says which column or array of {train} holds the targets; it has {shown}"
+            raise DataError(problem, next_step="name one with --target")
+        return found
+    column = schema.column(schema.target)
+    assert column is not None  # noqa: S101 - describe() found it
+    if len(column.shape) > 1:
+        problem = f"the targets '{column.name}' of {train} are arrays of the shape {[*column.shape]}"
+        raise DataError(problem, next_step="name numbers, labels or rows of numbers with --target")
+    known, why = kind_of(schema, column)
+    found = replace(found, target=column.name, kind=kind or known, why=why if kind is None else "it was asked for")
+    if found.kind == CLASSIFICATION:
+        outputs = outputs_of(schema, column, manifest, train)
+        return replace(found, outputs=outputs, labels=labels_of(schema, column, manifest))
+    with progress(f"reading {train}", size_of(files)) as tell:
+        mean, deviation = moments_of(values_of(schema, files, column, train, tell))
     return replace(found, outputs=math.prod(column.shape), is_flat=not column.shape, mean=mean, deviation=deviation)
 
 
@@ -164,16 +165,15 @@ def _schema(
     train: DatasetReference,
     files: Sequence[DataFile],
     target: str | None,
-    tell: Callable[[int], object],
+    progress: Progress,
 ) -> Schema:
     """Return what is in the training data; what is known already is not read again."""
     known = manifest.schema
     if not train.path and (target is None or target == known.target):
         return known
     names = [column.name for column in known.columns]
-    found = describe(files, target or (known.target if known.target in names and not _is_prefixed(known) else None))
-    tell(sum(file.path.stat().st_size for file in files))
-    return found
+    default = known.target if known.target in names and not _is_prefixed(known) else None
+    return describe(files, target or default, progress, str(train))
 
 
 def _is_prefixed(schema: Schema) -> bool:

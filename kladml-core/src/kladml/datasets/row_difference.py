@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kladml.datasets.arrays import open_arrays
-from kladml.datasets.tables import Table, require
+from kladml.datasets.tables import Table, bytes_to_describe, require, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from kladml.datasets.progress import Progress
 
 _SEED = 1
+_NUMBERS = "biuf"
+"""Kinds of NumPy's types whose values are compared as numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,11 @@ class RowDifference:
 
 
 def compare_tables(
-    before: Sequence[DataFile], after: Sequence[DataFile], shown: int, progress: Progress, rows: int
+    before: Sequence[DataFile],
+    after: Sequence[DataFile],
+    shown: int,
+    progress: Progress,
+    types: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {}),
 ) -> RowDifference:
     """Compare the rows of two tables.
 
@@ -69,20 +75,31 @@ def compare_tables(
         after: Files of the second one.
         shown: How many rows at most to give with their values.
         progress: Shows the progress.
-        rows: How many rows both have together, for the progress.
+        types: Types of the columns of CSV files in both; found out where there are none.
     """
-    tables = Table(before), Table(after)
-    columns = [name for name in tables[0].schema.names if name in tables[1].schema.names]
-    casts = {name: _common_type(tables[0].types[name], tables[1].types[name]) for name in columns}
-    with progress("comparing rows", rows) as tell:
+    sides = [*zip((before, after), types, strict=True)]
+    work = sum(size_of(files) if known else bytes_to_describe(files) for files, known in sides)
+    with progress("comparing rows", work) as tell:
+        tables = [Table(files, known, tell) for files, known in sides]
+        columns = [name for name in tables[0].schema.names if name in tables[1].schema.names]
+        casts = {name: _common_type(tables[0].types[name], tables[1].types[name]) for name in columns}
         hashes = [_hash_table(table, casts, tell) for table in tables]
-    return _difference(hashes, shown, lambda side, numbers: _rows_of_table(tables[side], numbers))
+
+    def fetch(side: int, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
+        if not numbers:
+            return {}
+        with progress("reading rows that differ", size_of(tables[side].files)) as tell:
+            return _rows_of_table(tables[side], numbers, tell)
+
+    return _difference(hashes, shown, fetch)
 
 
 def compare_arrays(
     before: Sequence[DataFile], after: Sequence[DataFile], shown: int, progress: Progress
 ) -> RowDifference | None:
     """Compare the rows of arrays; None where the arrays of a version have different lengths.
+
+    Numbers of two types are compared as numbers.
 
     Args:
         before: Files of the first version.
@@ -97,7 +114,8 @@ def compare_arrays(
     if any(len(each) != 1 or None in each for each in lengths):
         return None
     with progress("comparing rows", sum(array.nbytes for side in sides for array in side.values())) as tell:
-        hashes = [_hash_arrays(side, tell) for side in sides]
+        common = {name: _common_dtype(sides[0][name], sides[1][name]) for name in names}
+        hashes = [_hash_arrays(side, common, tell) for side in sides]
     return _difference(
         hashes, shown, lambda side, numbers: {row: {name: sides[side][name][row] for name in names} for row in numbers}
     )
@@ -152,11 +170,10 @@ def _occurrence(kinds: Array) -> Array:
 def _hash_table(table: Table, casts: Mapping[str, str | None], tell: Callable[[int], object]) -> Array:
     frames = require("polars")
     parts = [np.zeros(0, np.uint64)]
-    for batch in table.batches([*casts]):
+    for batch in table.batches([*casts], tell):
         frame = frames.from_arrow(batch)
         wanted = {name: getattr(frames, kind) for name, kind in casts.items() if kind is not None}
         parts.append(frame.cast(wanted, strict=False).hash_rows(seed=_SEED).to_numpy())
-        tell(batch.num_rows)
     return np.concatenate(parts)
 
 
@@ -168,22 +185,30 @@ def _common_type(one: str, other: str) -> str | None:
     return "Float64" if one.startswith(numbers) and other.startswith(numbers) else "String"
 
 
-def _hash_arrays(arrays: Mapping[str, Array], tell: Callable[[int], object]) -> Array:
+def _common_dtype(one: Array, other: Array) -> np.dtype[Any]:
+    """Return the type in which values of two arrays are compared."""
+    is_number = one.dtype.kind in _NUMBERS and other.dtype.kind in _NUMBERS
+    return np.result_type(one.dtype, other.dtype) if is_number else one.dtype
+
+
+def _hash_arrays(
+    arrays: Mapping[str, Array], common: Mapping[str, np.dtype[Any]], tell: Callable[[int], object]
+) -> Array:
     rows = len(next(iter(arrays.values())))
     result = np.empty(rows, np.uint64)
     for row in range(rows):
         digest = hashlib.blake2b(digest_size=8)
-        for array in arrays.values():
-            digest.update(array[row].tobytes())
+        for name, array in arrays.items():
+            digest.update(np.asarray(array[row], common[name] if array.dtype.kind in _NUMBERS else None).tobytes())
         result[row] = int.from_bytes(digest.digest(), "little")
         tell(sum(array[row].nbytes for array in arrays.values()))
     return result
 
 
-def _rows_of_table(table: Table, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
+def _rows_of_table(table: Table, numbers: Sequence[int], tell: Callable[[int], object]) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     wanted, before = set(numbers), 0
-    for batch in table.batches() if wanted else ():
+    for batch in table.batches(tell=tell):
         here = [row for row in wanted if before <= row < before + batch.num_rows]
         found |= {row: batch.slice(row - before, 1).to_pylist()[0] for row in here}
         before += batch.num_rows
@@ -194,12 +219,13 @@ def _rows_of_table(table: Table, numbers: Sequence[int]) -> dict[int, dict[str, 
 
 def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        return np.array_equal(one, other)
+        floats = all(np.asarray(each).dtype.kind in "fc" for each in (one, other))
+        return np.array_equal(one, other, equal_nan=floats)
     return bool(one == other) or (one != one and other != other)  # noqa: PLR0124 - NaN
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it; of an array the first few."""
+    """Return a value as JSON has it; of an array its type and shape."""
     if isinstance(value, np.ndarray) and value.ndim:
-        return f"array{list(value.shape)}"
+        return f"{value.dtype.name}{list(value.shape)}"
     return value.item() if isinstance(value, np.generic | np.ndarray) else value

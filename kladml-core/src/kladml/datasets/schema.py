@@ -45,6 +45,11 @@ class Schema:
     target: str | None = None
     labels: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def types(self) -> dict[str, str]:
+        """The type of each column by its name."""
+        return {column.name: column.type for column in self.columns}
+
     def column(self, name: str) -> Column | None:
         """Return a column by its name, or None."""
         return next((column for column in self.columns if column.name == name), None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kladml.datasets.catalog_versions import CatalogVersions
 from kladml.datasets.describe import describe
 from kladml.datasets.formats import DataFile
+from kladml.datasets.images import check_images
 from kladml.datasets.lock import locked
 from kladml.datasets.manifest import FileEntry, Manifest
 from kladml.datasets.objects import ObjectStore
@@ -136,8 +137,10 @@ class DatasetStore:
                     self.seals(latest).note(latest.files)
                     self.shared.note(latest)
                     return latest, False
-                with progress(f"reading {name}", sum(entry.size for entry in entries)) as tell:
-                    schema = describe(self.files_of(entries), target, tell)
+                schema = describe(self.files_of(entries), target, progress, name)
+                if schema.format == "images":
+                    before = set() if latest is None else {*latest.files}
+                    check_images(self.files_of(each for each in entries if each not in before), progress, name)
                 manifest = Manifest(
                     name,
                     known[-1].version + 1 if known else 1,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from kladml.datasets.csv_blocks import csv_blocks
+from kladml.datasets.arrow_files import arrow_batches, open_arrow
+from kladml.datasets.csv_blocks import BrokenRowError, csv_blocks
 from kladml.datasets.csv_files import CSV_NULLS, csv_error, csv_header
 from kladml.datasets.formats import format_of
 from kladml.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import ModuleType
 
     import pyarrow as pa
@@ -28,18 +29,25 @@ class Table:
 
     Args:
         files: The files.
-        types: Type of each column of CSV files, as `schema` gives them; found out by reading them if it is None.
+        types: Type of each column of CSV files, as `types` gives them; found out by reading them where there are none.
+        tell: Is told the bytes of CSV files as they are read to find out the types.
 
     Raises:
         DataError: The files cannot be read, or do not have the same columns, or pyarrow is not installed.
     """
 
-    def __init__(self, files: Sequence[DataFile], types: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        files: Sequence[DataFile],
+        types: Mapping[str, str] | None = None,
+        tell: Callable[[int], object] = lambda _: None,
+    ) -> None:
         self.files = list(files)
         self._arrow = require("pyarrow")
-        self._types: dict[str, Any] = {name: self._arrow.type_for_alias(alias) for name, alias in (types or {}).items()}
-        if types is None:
-            self._types = self._csv_types()
+        self._types: dict[str, Any] = {}
+        if _csv_of(self.files):
+            alias = self._arrow.type_for_alias
+            self._types = {name: alias(kind) for name, kind in types.items()} if types else self._csv_types(tell)
         self.schema: pa.Schema = self._schema(self.files[0])
         for file in self.files[1:]:
             self._check_same(file)
@@ -49,18 +57,25 @@ class Table:
         """The type of each column, as text."""
         return {field.name: str(field.type) for field in self.schema}
 
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, columns: Sequence[str] | None = None, tell: Callable[[int], object] = lambda _: None
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the rows in batches, in order.
 
         Args:
             columns: The columns to read; all by default.
+            tell: Is told the bytes of the files as they are read.
 
         Raises:
             DataError: A file is damaged; of a CSV file it says the line and the column.
         """
         for file in self.files:
-            for batch in self._batches(file):
+            left = size_of([file])
+            for batch, count in self._batches(file):
                 yield batch if columns is None else batch.select(list(columns))
+                tell(min(count, left))
+                left -= min(count, left)
+            tell(left)
 
     def _schema(self, file: DataFile) -> pa.Schema:
         """Return the columns of a file."""
@@ -74,7 +89,7 @@ class Table:
 
                     schema: pa.Schema = pq.read_schema(file.path)
                 case _:
-                    with self._open_ipc(file) as reader:
+                    with open_arrow(file)[0] as reader:
                         schema = reader.schema
         except KeyError as error:
             problem = f"{file.name} has a column {error} that {self.files[0].name} has not"
@@ -88,22 +103,28 @@ class Table:
             raise DataError(problem, next_step="rename one of them")
         return schema
 
-    def _csv_types(self) -> dict[str, Any]:
+    def _csv_types(self, tell: Callable[[int], object]) -> dict[str, Any]:
         """Find out the types of the columns of CSV files; every row counts, not only the first ones."""
-        files = [file for file in self.files if format_of(file.name) == "csv"]
-        if not files:
-            return {}
         found: dict[str, Any] = {}
         names: dict[str, Any] = {}
-        for file in files:
+        for file in _csv_of(self.files):
             own = csv_header(file)
             names |= dict.fromkeys(own, self._arrow.string())
             # Numbers instead of names: polars leaves quotes in a name doubled, as the file has them.
             places = {str(place): name for place, name in enumerate(own)}
             try:
+                left = size_of([file])
                 for block in csv_blocks(file.path, list(places)):
                     self._widen(found, block, places)
-            except (require("polars").exceptions.PolarsError, self._arrow.ArrowException, OSError) as error:
+                    tell(min(len(block), left))
+                    left -= min(len(block), left)
+                tell(left)
+            except (
+                require("polars").exceptions.PolarsError,
+                self._arrow.ArrowException,
+                BrokenRowError,
+                OSError,
+            ) as error:
                 raise csv_error(file, {}, error) from error
         return names | found
 
@@ -166,20 +187,22 @@ class Table:
             problem = f"{file.name} does not have the columns of {self.files[0].name} in the same order"
             raise DataError(problem, next_step="give all files the same columns, or add them as two data sets")
 
-    def _batches(self, file: DataFile) -> Iterator[pa.RecordBatch]:
+    def _batches(self, file: DataFile) -> Iterator[tuple[pa.RecordBatch, int]]:
+        """Yield the rows of a file in batches, each with how many bytes of the file it about is."""
         kind = format_of(file.name)
         try:
             if kind == "csv":
-                yield from self._csv_batches(file)
+                for batch in self._csv_batches(file):
+                    yield batch, _CSV_BLOCK
             elif kind == "parquet":
                 import pyarrow.parquet as pq
 
                 with pq.ParquetFile(file.path) as reader:
-                    yield from reader.iter_batches(_ROWS)
+                    size, rows = size_of([file]), reader.metadata.num_rows
+                    for batch in reader.iter_batches(_ROWS):
+                        yield batch, size * batch.num_rows // max(rows, 1)
             else:
-                with self._open_ipc(file) as reader:
-                    for number in range(reader.num_record_batches):
-                        yield reader.get_batch(number)
+                yield from arrow_batches(file)
         except (OSError, self._arrow.ArrowException) as error:
             if kind == "csv":
                 raise csv_error(file, {name: str(dtype) for name, dtype in self._types.items()}, error) from error
@@ -199,9 +222,19 @@ class Table:
         with pa_csv.open_csv(file.path, read_options=read, parse_options=parse, convert_options=convert) as reader:
             yield from reader
 
-    def _open_ipc(self, file: DataFile) -> Any:
-        """Open an Arrow file, mapped into memory; one that is a stream is refused."""
-        return self._arrow.ipc.open_file(self._arrow.memory_map(str(file.path)))
+
+def size_of(files: Sequence[DataFile]) -> int:
+    """Return how many bytes files have together."""
+    return sum(file.path.stat().st_size for file in files)
+
+
+def bytes_to_describe(files: Sequence[DataFile]) -> int:
+    """Return how many bytes are read of tables whose types are not known: all, and those of CSV files twice."""
+    return size_of(files) + size_of(_csv_of(files))
+
+
+def _csv_of(files: Sequence[DataFile]) -> list[DataFile]:
+    return [file for file in files if format_of(file.name) == "csv"]
 
 
 def require(name: str) -> Any:
@@ -222,5 +255,8 @@ def require(name: str) -> Any:
 
 
 def _unreadable(file: DataFile, error: Exception) -> DataError:
-    problem = f"{file.name} cannot be read: {' '.join(str(error).split())}"
-    return DataError(problem, next_step="check the file")
+    why = " ".join(str(error).split())
+    if format_of(file.name) == "arrow":
+        problem = f"{file.name} cannot be read as an Arrow file or stream, of which it may be a part: {why}"
+        return DataError(problem, next_step="write it again, and close the writer")
+    return DataError(f"{file.name} cannot be read: {why}", next_step="check the file")

@@ -90,7 +90,7 @@ def labels_of(schema: Schema, column: Column, manifest: Manifest) -> tuple[str, 
 
 
 def values_of(
-    format_: str, files: Sequence[DataFile], column: Column, train: DatasetReference, tell: Callable[[int], object]
+    schema: Schema, files: Sequence[DataFile], column: Column, train: DatasetReference, tell: Callable[[int], object]
 ) -> Iterator[np.ndarray[Any, Any]]:
     """Yield the targets in pieces.
 
@@ -100,13 +100,12 @@ def values_of(
     if column.type in TEXT:
         problem = f"the targets '{column.name}' of {train} are text, which is nothing for a regression"
         raise DataError(problem, next_step="name a column of numbers with --target")
-    if format_ in ARRAYS:
+    if schema.format in ARRAYS:
         values = open_arrays(files)[column.name]
         for begin in range(0, len(values), 1 << 20):
             yield _numbers(values[begin : begin + (1 << 20)], column, train).reshape(-1)
         return
-    for batch in Table(files).batches([column.name]):
-        tell(batch.nbytes)
+    for batch in Table(files, schema.types).batches([column.name], tell):
         found = batch.column(column.name)
         while hasattr(found.type, "list_size"):
             found = found.flatten()

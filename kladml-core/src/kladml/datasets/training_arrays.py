@@ -18,16 +18,18 @@ import numpy as np
 from kladml.datasets.arrays import open_arrays
 from kladml.datasets.csv_files import first_text
 from kladml.datasets.lock import locked
-from kladml.datasets.tables import Table
+from kladml.datasets.progress import silent
+from kladml.datasets.tables import Table, bytes_to_describe, size_of
 from kladml.errors import DataError
 from kladml.log import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from kladml.datasets.arrays import Array
     from kladml.datasets.formats import DataFile
+    from kladml.datasets.progress import Progress
 
 _LAYOUT = 1
 """Part of the key of what is cached; another number where the files would be others."""
@@ -74,7 +76,15 @@ def arrays_for_training(files: Sequence[DataFile], target: str, name: str) -> Tr
 
 
 def table_for_training(
-    files: Sequence[DataFile], target: str, classes: Sequence[str], *, cache: Path, fingerprint: str, name: str
+    files: Sequence[DataFile],
+    target: str,
+    classes: Sequence[str],
+    *,
+    cache: Path,
+    fingerprint: str,
+    name: str,
+    types: Mapping[str, str] | None = None,
+    progress: Progress = silent,
 ) -> TrainingArrays:
     """Return the rows of a table: the targets, and all other columns as one array of 32-bit floats.
 
@@ -85,6 +95,8 @@ def table_for_training(
         cache: Folder for what is written once.
         fingerprint: Fingerprint of the files.
         name: What errors call the data.
+        types: Types of the columns of CSV files; found out where there are none.
+        progress: Shows the progress of what is done once.
 
     Raises:
         DataError: A column holds no numbers, or values are missing, or the disk is full.
@@ -95,7 +107,10 @@ def table_for_training(
         with locked(cache / ".lock", f"preparing {name}"):
             if not folder.is_dir():  # another process may have done it meanwhile
                 log.info(f"the rows of {name} are written as numbers to the cache, once")
-                _write(_Rows(files, target, classes, name), folder)
+                for left in cache.glob(".*.tmp"):  # by a process that was killed
+                    shutil.rmtree(left, ignore_errors=True)
+                with progress(f"preparing {name}", size_of(files) if types else bytes_to_describe(files)) as tell:
+                    _write(_Rows(Table(files, types, tell), target, classes, name), folder, tell)
     meta = json.loads((folder / _META).read_text(encoding="utf-8"))
     if not meta["rows"]:
         return TrainingArrays(np.zeros((0, meta["width"]), np.float32), np.zeros(0, np.int64))
@@ -103,12 +118,12 @@ def table_for_training(
     return TrainingArrays(inputs, np.memmap(folder / _TARGETS, meta["type"], "r"), tuple(meta["classes"]))
 
 
-def _write(rows: _Rows, folder: Path) -> None:
+def _write(rows: _Rows, folder: Path, tell: Callable[[int], object]) -> None:
     """Write the rows into a folder that is there whole or not at all."""
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.mkdir(parents=True)
-        rows.write(temporary)
+        rows.write(temporary, tell)
         temporary.replace(folder)
     except OSError as error:
         problem = f"the rows of {rows.name} cannot be written to {folder.parent}: {error.strerror or error}"
@@ -120,10 +135,10 @@ def _write(rows: _Rows, folder: Path) -> None:
 class _Rows:
     """The rows of a table on their way to the cache."""
 
-    def __init__(self, files: Sequence[DataFile], target: str, classes: Sequence[str], name: str) -> None:
-        self.files, self.target, self.name = files, target, name
-        self._table = Table(files)
-        names = self._table.schema.names
+    def __init__(self, table: Table, target: str, classes: Sequence[str], name: str) -> None:
+        self.files, self.target, self.name = table.files, target, name
+        self._table = table
+        names = table.schema.names
         if target not in names:
             problem = f"{name} has no column '{target}' (it has {', '.join(names)})"
             raise DataError(problem, next_step="name the column of the targets in data.target")
@@ -132,12 +147,12 @@ class _Rows:
         self._classes = [*classes] if self._is_text else []
         self._codes = {label: code for code, label in enumerate(self._classes)}
 
-    def write(self, folder: Path) -> None:
-        """Write inputs, targets and what they are."""
+    def write(self, folder: Path, tell: Callable[[int], object]) -> None:
+        """Write inputs, targets and what they are; tell the bytes of the table as they are read."""
         rows = width = 0
         whole = self.files[0].name.lower().endswith(".csv")  # a CSV file has no types: 1.0 may be a label
         with (folder / _INPUTS).open("wb") as inputs, (folder / _TARGETS).open("wb") as targets:
-            for batch in self._table.batches():
+            for batch in self._table.batches(tell=tell):
                 block = np.concatenate([self._numbers(batch, column, rows) for column in self._inputs], axis=1)
                 block.astype(np.float32, copy=False).tofile(inputs)
                 values = self._target_values(batch, rows)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kladml.datasets.lock import locked
 from kladml.datasets.manifest import Manifest
 from kladml.datasets.progress import in_threads, silent
 from kladml.datasets.seals import damaged
 from kladml.errors import DataError, ObjectNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from kladml.datasets.manifest import FileEntry
     from kladml.datasets.progress import Progress
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from kladml.interfaces import StorageInterface
 
 PREFIX = "datasets"
+
+_TEMPORARY = "tmp-"
 
 
 class DatasetTransfer:
@@ -131,8 +136,7 @@ class DatasetTransfer:
         """Store a manifest, unless another version of that number came there meanwhile."""
         if self._has(manifest):
             return
-        with tempfile.TemporaryDirectory(prefix="kladml-") as folder:
-            path = Path(folder, "manifest.json")
+        with self._place_for_manifest(f"pushing {manifest.reference}") as path:
             path.write_text(manifest.to_json(), encoding="utf-8")
             self._storage.upload_file(path, self._bucket, _manifest_key(manifest.reference))
         self._has(manifest)  # of two that are stored at the same moment the last one stays
@@ -164,14 +168,23 @@ class DatasetTransfer:
         tell(file.size)
 
     def _manifest(self, reference: DatasetReference) -> Manifest:
-        with tempfile.TemporaryDirectory(prefix="kladml-") as folder:
-            path = Path(folder, "manifest.json")
+        with self._place_for_manifest(f"looking for {reference} in the storage") as path:
             self._storage.download_file(self._bucket, _manifest_key(reference), path)
             manifest = Manifest.read(path, owner=f"{self._bucket}/{_manifest_key(reference)} in the storage")
         if manifest.reference != reference:
             problem = f"the storage has {manifest.reference} in the place of {reference}"
             raise DataError(problem, next_step="push the version again from where it is whole")
         return manifest
+
+    @contextmanager
+    def _place_for_manifest(self, what: str) -> Iterator[Path]:
+        """Give a path in the workspace for a file on its way, also to a storage that writes others beside it."""
+        folder = self._store.state / "transfer"
+        with locked(folder / ".lock", what):
+            for left in folder.glob(f"{_TEMPORARY}*"):  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=folder) as temporary:
+                yield Path(temporary, "manifest.json")
 
     def _contents(self) -> set[str]:
         """Return the digests of the contents in the storage."""

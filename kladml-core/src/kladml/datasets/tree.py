@@ -42,6 +42,9 @@ def list_tree(path: Path) -> list[SourceFile]:
     """
     try:
         root = path.resolve(strict=True)
+        if not (root.is_file() or root.is_dir()):
+            problem = f"{path} is no regular file and no folder"
+            raise DataError(problem, next_step="name a file or a folder with files")
         found = (
             [_file(root, path.name)] if root.is_file() else sorted(_walk(root, root, ""), key=lambda file: file.name)
         )

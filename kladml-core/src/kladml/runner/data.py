@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import inspect
 from collections.abc import Sized
@@ -12,6 +11,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from kladml.datasets.csv_files import check_quotes, csv_rows, length_fault, named, shown
+from kladml.datasets.formats import DataFile
 from kladml.errors import DataError
 from kladml.runner.references import load_reference
 
@@ -89,29 +90,44 @@ def _read(path: Path, target: str) -> tuple[Any, Any]:
 
 
 def _read_csv(path: Path, target: str) -> tuple[Any, Any]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        if target not in header:
-            problem = f"{path} has no column '{target}' (it has {', '.join(header) or 'none'})"
-            raise DataError(problem, next_step="name the column of the targets in data.target")
-        position = header.index(target)
-        inputs, targets = [], []
-        for row in rows:
-            try:
-                numbers = [float(cell) for cell in row]
-            except ValueError as error:
-                problem = f"{path}:{rows.line_num} is no row of numbers: {error}"
-                raise DataError(problem, next_step="correct or remove the row") from None
-            if len(numbers) != len(header):
-                columns = f"{len(numbers)} column{'' if len(numbers) == 1 else 's'}"
-                problem = f"{path}:{rows.line_num} has {columns} instead of {len(header)}"
-                raise DataError(problem, next_step="correct or remove the row")
-            targets.append(numbers.pop(position))
-            inputs.append(numbers)
+    file = DataFile(str(path), path)
+    check_quotes(file)
+    rows = csv_rows(file)
+    _, header = next(rows, (1, []))
+    if target not in header:
+        problem = f"{path} has no column '{target}' (it has {', '.join(header) or 'none'})"
+        raise DataError(problem, next_step="name the column of the targets in data.target")
+    position = header.index(target)
+    inputs, targets = [], []
+    for line, row in rows:
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise DataError(length_fault(file, line, row, header), next_step="correct or remove the row")
+        try:
+            numbers = [float(cell) for cell in row]
+        except ValueError:
+            raise _no_numbers(file, line, row, header) from None
+        targets.append(numbers.pop(position))
+        inputs.append(numbers)
     labels = np.asarray(targets, dtype=np.float32)
     whole = bool(targets) and all(value.is_integer() for value in targets)
     return np.asarray(inputs, dtype=np.float32), labels.astype(np.int64) if whole else labels
+
+
+def _no_numbers(file: DataFile, line: int, row: Sequence[str], header: Sequence[str]) -> DataError:
+    position = next(position for position, cell in enumerate(row) if not _is_number(cell))
+    where = named(header, position)
+    what = f"{shown(row[position])} in {where}, which is no number" if row[position].strip() else f"no value in {where}"
+    return DataError(f"{file.name}:{line} has {what}", next_step="correct or remove the row")
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def check_data(data: Any, name: str) -> None:

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kladml.datasets.progress import silent
 from kladml.errors import StopRun
 from kladml.log import log_of_run
 from kladml.plugins import LifecycleHooks, PluginRegistry
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from kladml.config import ResolvedConfig
+    from kladml.datasets.progress import Progress
     from kladml.interfaces import ConfigEntry
 
 
@@ -59,6 +61,7 @@ class ExperimentRunner:
         overrides: Configuration entries over everything else.
         code: Folder in which references to code and data are looked for first; that of `config_file` by default.
         tags: What the trackers are told of the run besides what it was made from.
+        progress: Shows how far the data sets are that are read before a run begins; nothing does by default.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class ExperimentRunner:
         overrides: Iterable[ConfigEntry] = (),
         code: Path | None = None,
         tags: Mapping[str, str] | None = None,
+        progress: Progress = silent,
     ) -> None:
         self._config = config
         self._arguments = {"storage": storage, "tracker": tracker, "publisher": publisher, "catalog": catalog}
@@ -88,6 +92,7 @@ class ExperimentRunner:
         self._overrides = tuple(overrides)
         self._code = code
         self._tags = dict(tags or {})
+        self._progress = progress
 
     def run(
         self,
@@ -158,7 +163,9 @@ class ExperimentRunner:
                     team = Team.join(config.run.training)
                 team.bind_to_log()
                 folders = self._folders(workspace, stored)
-                prepared = prepare(config, source, given, folders, workspace=workspace, processes=team.size)
+                prepared = prepare(
+                    config, source, given, folders, workspace=workspace, processes=team.size, progress=self._progress
+                )
                 team.check_same_data(prepared.data_fingerprint, prepared.val_fingerprint)
                 if not team.is_main:
                     return follow(prepared, team)

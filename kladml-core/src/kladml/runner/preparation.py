@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kladml.datasets import DatasetReference, looks_like_reference
+from kladml.datasets.progress import silent
 from kladml.errors import DataError, ModelContractError, ModelReferenceError
 from kladml.interfaces import ConfigEntry, ExperimentAddress
 from kladml.log import get_logger
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kladml.config import ResolvedConfig
+    from kladml.datasets.progress import Progress
     from kladml.workspace import Workspace
 
 log = get_logger(__name__)
@@ -96,6 +98,7 @@ def prepare(
     *,
     workspace: Workspace,
     processes: int,
+    progress: Progress = silent,
 ) -> Prepared:
     """Find model, loss and data, and check them.
 
@@ -106,6 +109,7 @@ def prepare(
         folders: Where relative references are looked for, in this order; the first is that of the user's code.
         workspace: Where versions of data sets are. Where the data is one, the configuration says which in the end.
         processes: How many processes train.
+        progress: Shows the progress of reading versions of data sets.
 
     Raises:
         ModelError: The model cannot be imported, lacks part of its contract, or cannot train in several processes.
@@ -115,9 +119,11 @@ def prepare(
     """
     model_class, loss = _find_model(config, given, folders)
     _check_use(config, model_class, loss, processes)
-    train_data, train = _find_data(config, "train", given.train_data, folders, workspace)
+    train_data, train = _find_data(config, "train", given.train_data, folders, workspace, progress=progress)
     target = None if train is None else train.target
-    val_data, val = _find_data(config, "val", given.val_data, folders, workspace, default_target=target)
+    val_data, val = _find_data(
+        config, "val", given.val_data, folders, workspace, progress=progress, default_target=target
+    )
     check_same_classes(train, val)
     whole_fingerprint = fingerprint(train_data) if train is None else train.fingerprint
     if val_data is None and config.run.data.val_split:
@@ -193,6 +199,7 @@ def _find_data(
     folders: Sequence[Path],
     workspace: Workspace,
     *,
+    progress: Progress,
     default_target: str | None = None,
 ) -> tuple[Any, VersionData | None]:
     """Load data that is a reference, and check it; also return the version of a data set that it is, if it is one."""
@@ -201,7 +208,7 @@ def _find_data(
     if isinstance(data, str) and looks_like_reference(data):
         target = chosen.target if "data.target" in config.entries else default_target
         try:
-            version = load_version(DatasetReference.parse(data), workspace.state, target=target)
+            version = load_version(DatasetReference.parse(data), workspace.state, target=target, progress=progress)
         except DataError as error:
             problem = f"data.{key}: {error.problem}"
             raise DataError(problem, owner=error.owner, next_step=error.next_step) from error

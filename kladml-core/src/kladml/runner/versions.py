@@ -11,7 +11,8 @@ from kladml.datasets.describe import MOST_LABELS
 from kladml.datasets.formats import ARRAYS, TABLES, data_files
 from kladml.datasets.hashing import fingerprint
 from kladml.datasets.images import label_of
-from kladml.datasets.tables import Table
+from kladml.datasets.progress import silent
+from kladml.datasets.tables import Table, size_of
 from kladml.datasets.training_arrays import TrainingArrays, arrays_for_training, table_for_training
 from kladml.errors import DataError
 from kladml.log import get_logger
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from kladml.datasets import Manifest
     from kladml.datasets.formats import DataFile
+    from kladml.datasets.progress import Progress
 
 CACHE = "cache/datasets"
 
@@ -49,13 +51,16 @@ class VersionData:
     classes: tuple[str, ...]
 
 
-def load_version(reference: DatasetReference, state: Path, *, target: str | None) -> VersionData:
+def load_version(
+    reference: DatasetReference, state: Path, *, target: str | None, progress: Progress = silent
+) -> VersionData:
     """Return a version of a data set as data for a training, without reading more of it than has to be.
 
     Args:
         reference: The version, or the part of one.
         state: The workspace's folder with KladML's own files.
         target: The column or array with the targets; what was noted when it was added by default.
+        progress: Shows the progress, where a table has to be read.
 
     Raises:
         DataError: There is no such version, its files changed under it, or it is no data to train on.
@@ -71,9 +76,15 @@ def load_version(reference: DatasetReference, state: Path, *, target: str | None
     print_of_part = fingerprint(entries)
     target = target or manifest.schema.target or "y"
     if kind in TABLES:
-        classes = _classes(manifest, store, target)
         found = table_for_training(
-            files, target, classes, cache=state / CACHE, fingerprint=print_of_part, name=str(named)
+            files,
+            target,
+            _classes(manifest, store, target, progress),
+            cache=state / CACHE,
+            fingerprint=print_of_part,
+            name=str(named),
+            types=manifest.schema.types,
+            progress=progress,
         )
     elif kind in ARRAYS:
         found = arrays_for_training(files, target, str(named))
@@ -113,7 +124,7 @@ def _require_one_part(manifest: Manifest, names: Sequence[str]) -> None:
         raise DataError(problem, next_step=f"name one of them, as in data.train: {manifest.reference}/{splits[0]}")
 
 
-def _classes(manifest: Manifest, store: DatasetStore, target: str) -> tuple[str, ...]:
+def _classes(manifest: Manifest, store: DatasetStore, target: str, progress: Progress) -> tuple[str, ...]:
     """Return the labels of a text column in the whole version, so that all of its parts number them alike."""
     if manifest.schema.target == target and manifest.schema.labels:
         return tuple(manifest.schema.labels)
@@ -121,11 +132,13 @@ def _classes(manifest: Manifest, store: DatasetStore, target: str) -> tuple[str,
     if column is None or column.type not in ("string", "large_string"):
         return ()
     found: set[str] = set()
-    for batch in Table(data_files(store.files_of(manifest.files))[1]).batches([target]):
-        found.update(label for label in batch.column(target).unique().to_pylist() if label is not None)
-        if len(found) > MOST_LABELS:
-            problem = f"column '{target}' of {manifest.reference} holds text with more than {MOST_LABELS} values"
-            raise DataError(problem, next_step="name a column of labels or numbers in data.target")
+    files = data_files(store.files_of(manifest.files))[1]
+    with progress(f"finding the labels of {manifest.reference}", size_of(files)) as tell:
+        for batch in Table(files, manifest.schema.types).batches([target], tell):
+            found.update(label for label in batch.column(target).unique().to_pylist() if label is not None)
+            if len(found) > MOST_LABELS:
+                problem = f"column '{target}' of {manifest.reference} holds text with more than {MOST_LABELS} values"
+                raise DataError(problem, next_step="name a column of labels or numbers in data.target")
     return tuple(sorted(found))
 
 
