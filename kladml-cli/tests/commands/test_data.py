@@ -59,7 +59,7 @@ def test_add_says_what_it_found(kladml, table):
     assert json.loads(kladml("data", "add", "numbers", "numbers.csv", "--json").output)["new"] is False
 
 
-def test_list_and_show(kladml, numbers):
+def test_list_and_show(kladml, workspace, numbers):
     (row,) = kladml("data", "list").output.splitlines()
     assert row.split()[:6] == ["numbers@2", "csv", "21", "1", "242", "B"]
     assert [line.split()[0] for line in kladml("data", "list", "numbers").output.splitlines()] == [
@@ -69,6 +69,9 @@ def test_list_and_show(kladml, numbers):
     shown = kladml("data", "show", "numbers@1", "--files").output
     assert "parity  string   target" in shown
     assert "even  10" in shown
+    content = json.loads(kladml("data", "show", "numbers@1", "--json").output)
+    assert shown.splitlines()[1] == content["fingerprint"]
+    assert all(len(line) <= 80 for line in shown.replace(os.fspath(workspace), "").splitlines())
     assert "numbers.csv  231 B" in shown
     content = json.loads(kladml("data", "show", "numbers@2", "--json").output)
     assert (content["reference"], content["schema"]["rows"]) == ("numbers@2", 21)
@@ -289,7 +292,7 @@ def test_runs_that_the_catalog_forgot_do_not_keep_data(kladml, workspace, number
     assert json.loads(kladml("data", "show", "numbers@1", "--json").output)["runs"] == ["default/default/digits@1"]
     assert kladml("data", "remove", "numbers@1").status == 6
     assert kladml("project", "delete", "default", "--recursive", "--yes").status == 0
-    assert "trained      default/default/digits@1 (forgotten)\n" in kladml("data", "show", "numbers@1").output
+    assert "trained  default/default/digits@1 (forgotten)\n" in kladml("data", "show", "numbers@1").output
     content = json.loads(kladml("data", "show", "numbers@1", "--json").output)
     assert (content["runs"], content["forgotten_runs"]) == ([], ["default/default/digits@1"])
     assert kladml("data", "remove", "numbers@1").status == 0

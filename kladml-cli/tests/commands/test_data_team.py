@@ -77,7 +77,7 @@ def test_what_is_elsewhere_is_shown_and_pulled(of, file):
     assert of("anna", "list").output.rstrip().endswith("here, local/runs")
     assert of("ben", "list").output.rstrip().endswith("  local/runs")
     shown = of("ben", "show", "notes@1")
-    assert "where        local/runs" in shown.output
+    assert "where    local/runs" in shown.output
     assert shown.errors == "Next: kladml data pull notes@1 --storage local\n"
     content = json.loads(of("ben", "show", "notes", "--json").output)
     assert (content["here"], content["storage"], content["schema"]["format"]) == (False, "local/runs", "files")

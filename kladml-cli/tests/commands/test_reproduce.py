@@ -44,7 +44,7 @@ def test_data_that_differs_is_named(kladml, one_run):
         del sys.modules[name]
     outcome = kladml("reproduce", "@1", *ON)
     assert outcome.status == 9
-    assert "may differ: the data differs: its fingerprint was sha256:" in outcome.errors
+    assert "may differ: the training data differs: its fingerprint was sha256:" in outcome.errors
     assert "default/default/digits@2 is not what default/default/digits@1 was: the weights differ" in outcome.errors
     assert "model  has other weights" in outcome.output
 
@@ -61,10 +61,12 @@ def test_a_changed_file_that_git_does_not_track_is_named(kladml, train, workspac
     assert train("--experiment", "digits", "--publisher", "none").status == 0
     assert "\n           Git does not track model.py\n" in kladml("runs", "show", "@1").output
     same = kladml("reproduce", "@1", "--check")
-    assert (same.status, same.output) == (
-        0,
-        "nothing is known that keeps default/default/digits@1 from coming out the same\n",
-    )
+    assert same.status == 0
+    assert same.output.splitlines() == [
+        f"the training data is that of the run: {_data_of(workspace)[:19]}",
+        "there is no validation data, as there was none",
+        "nothing is known that keeps default/default/digits@1 from coming out the same",
+    ]
     with (workspace / "model.py").open("a") as stream:
         stream.write("# other\n")
     outcome = kladml("reproduce", "@1", "--check", "--json")
@@ -76,6 +78,55 @@ def test_a_changed_file_that_git_does_not_track_is_named(kladml, train, workspac
     del older["code_files"], older["untracked"]
     file.write_text(json.dumps(older))
     assert kladml("reproduce", "@1", "--check").status == 0
+
+
+@pytest.fixture
+def run_on_files(train, workspace):
+    """A run on two files."""
+    import numpy as np
+
+    for name, shift in (("train", 0.0), ("val", 1.0)):
+        np.savez(workspace / f"{name}.npz", X=np.ones((4, 1)) + shift, y=np.ones((4, 1)) + shift)
+    (workspace / "train.yaml").write_text(
+        "experiment: digits\nmodel: {ref: 'net.py:Net', loss: mse}\ndata: {train: train.npz, val: val.npz}\n"
+        "training: {max_epochs: 1}\n"
+    )
+    (workspace / "net.py").write_text(
+        "import torch\nclass Net(torch.nn.Linear):\n    def __init__(self): super().__init__(1, 1)\n"
+    )
+
+
+def test_the_check_looks_at_the_data(kladml, run_on_files, workspace):
+    import numpy as np
+
+    assert kladml("train", "train.yaml", "--publisher", "none").status == 0
+    shown = kladml("runs", "show", "@1")
+    page = json.loads(kladml("runs", "show", "@1", "--json").output)
+    assert f"\n           validation: {page['val_fingerprint'][:39]}…\n" in shown.output
+    same = kladml("reproduce", "@1", "--check")
+    assert same.output.splitlines()[:2] == [
+        f"the training data is that of the run: {page['data_fingerprint'][:19]}",
+        f"the validation data is that of the run: {page['val_fingerprint'][:19]}",
+    ]
+    np.savez(workspace / "val.npz", X=np.ones((4, 1)), y=np.ones((4, 1)))
+    outcome = kladml("reproduce", "@1", "--check")
+    assert outcome.status == 9
+    assert outcome.output == f"the training data is that of the run: {page['data_fingerprint'][:19]}\n"
+    assert "the validation data differs: its fingerprint was sha256:" in outcome.errors
+    found = json.loads(kladml("reproduce", "@1", "--check", "--json").output)
+    assert (found["data"]["train"]["same"], found["data"]["val"]["same"]) == (True, False)
+    assert found["data"]["val"]["text"] in found["obstacles"]
+    assert len(json.loads(kladml("runs", "list", "--json").output)) == 1
+    again = kladml("reproduce", "@1", *ON)
+    assert "may differ: the validation data differs: its fingerprint was sha256:" in again.errors
+    compared = kladml("compare", "@1", "@2").output
+    assert "\ndata\n" in compared
+    assert "val_fingerprint  sha256:" in compared
+
+
+def _data_of(workspace):
+    record = json.loads((workspace / ".kladml/runs/default/default/digits/1/run.json").read_text())
+    return record["tags"]["kladml.data_fingerprint"]
 
 
 def test_versions_that_numbers_seldom_depend_on_are_no_obstacle(kladml, one_run):

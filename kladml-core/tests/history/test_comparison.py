@@ -62,6 +62,18 @@ def test_code_data_and_plugins_are_compared():
     ]
 
 
+def test_validation_data_is_compared_among_runs_that_noted_it():
+    before = page(1)
+    none, some, other = (
+        page(number, tags={"kladml.val_fingerprint": text})
+        for number, text in enumerate(("none", "sha256:1", "sha256:2"), start=2)
+    )
+    assert compare([before, some, some]).differences == []
+    (found,) = compare([before, none, some, other]).differences
+    assert (found.what, found.name) == ("data", "val_fingerprint")
+    assert found.values == (None, "none", "sha256:1", "sha256:2")
+
+
 def test_what_an_older_run_did_not_note_is_no_difference():
     assert compare([page(1), page(2, packages={"torch": "2.2"}, plugins=["storage local (x 1)"])]).differences == []
 

@@ -32,6 +32,9 @@ class Noted(TrackerInterface):
             raise TrackerError(problem)
         self.runs[-1][step] = value
 
+    def log_dataset(self, name, digest, source, context):
+        self.runs[-1]["data"] = (name, digest)
+
     def end_run(self, status="FINISHED"):
         self.runs[-1]["status"] = status
 
@@ -56,3 +59,20 @@ def test_a_copy_that_failed_midway_is_not_taken_for_a_whole_one(page, tmp_path):
     assert tracker.runs == [{0: 0.5, "status": "FAILED"}, {0: 0.5, 1: 0.25, "status": "FINISHED"}]
     assert RunRecord.read(tmp_path).tracker_runs == [("noted", "run-2")]
     assert copy_records(page, "noted", tracker).already_there
+
+
+@pytest.mark.parametrize("kind", ["sha256", "blake2b"])
+def test_fingerprints_of_both_kinds_are_copied(page, kind):
+    tracker = Noted()
+    tracker.is_away = False
+    page.record.tags["kladml.data_fingerprint"] = f"{kind}:0f"
+    copy_records(page, "noted", tracker)
+    assert tracker.runs[0]["data"] == ("training data", f"{kind}:0f")
+
+
+def test_data_without_a_fingerprint_is_not_copied(page):
+    tracker = Noted()
+    tracker.is_away = False
+    page.record.tags["kladml.data_fingerprint"] = "unknown (it is neither in memory nor a data set)"
+    copy_records(page, "noted", tracker)
+    assert "data" not in tracker.runs[0]

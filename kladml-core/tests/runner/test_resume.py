@@ -291,6 +291,26 @@ def test_other_data_is_refused(backends, data):
         backends.runner().run(Net, (data[0] + 1, data[1]), resume="@1")
 
 
+def test_other_validation_data_is_refused(backends, data):
+    interrupted(backends, data, val_data=data)
+    tags = next(iter(backends.tracker.runs.values())).tags
+    before = tags["kladml.val_fingerprint"]
+    other = (data[0] + 1, data[1])
+    said = "run default/default/default@1 was validated on data with the fingerprint"
+    with pytest.raises(DataError, match=f"{said} {before}, and is to go on with data with the fingerprint sha256:"):
+        backends.runner().run(Net, data, other, resume="@1")
+    with pytest.raises(DataError, match=f"{said} {before}, and is to go on with nothing"):
+        backends.runner().run(Net, data, resume="@1")
+    assert backends.runner().run(Net, data, data, resume="@1").status == "FINISHED"
+
+
+def test_validation_data_that_there_was_not_is_refused(backends, data):
+    interrupted(backends, data)
+    assert next(iter(backends.tracker.runs.values())).tags["kladml.val_fingerprint"] == "none"
+    with pytest.raises(DataError, match="was validated on nothing, and is to go on with data with the fingerprint"):
+        backends.runner().run(Net, data, data, resume="@1")
+
+
 def test_a_checkpoint_from_elsewhere_is_compared_as_well(backends, data, in_a_workspace, tmp_path_factory):
     interrupted(backends, data)
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "checkpoints"
@@ -301,7 +321,7 @@ def test_a_checkpoint_from_elsewhere_is_compared_as_well(backends, data, in_a_wo
 
 
 def test_what_does_not_change_the_numbers_may_change(backends, data, uninterrupted):
-    interrupted(backends, data)
+    interrupted(backends, data, val_data=data)
     changed = {
         "log_every": 1,
         "timeout": 30.0,
@@ -380,6 +400,9 @@ def test_a_run_does_not_go_on_with_another_share_kept_back(backends, data):
     runner = backends.runner(hooks=[StopAfter(2)], overrides=[ConfigEntry("data.val_split", 0.5, "here")])
     with pytest.raises(StopRun):
         runner.run(Net, data, training=TRAINING)
+    assert next(iter(backends.tracker.runs.values())).tags["kladml.val_fingerprint"] == "part of training data"
+    with pytest.raises(DataError, match="validated on a part of its training data, and is to go on with data with the"):
+        backends.runner().run(Net, data, data, resume="@1")
     assert backends.runner().run(Net, data, resume="@1").metrics["val_loss"] > 0
     with pytest.raises(TrainingError, match=r"data\.val_split was 0\.5 and is now 0\.25"):
         backends.runner(overrides=[ConfigEntry("data.val_split", 0.25, "here")]).run(Net, data, resume="@1")

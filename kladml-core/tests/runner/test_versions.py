@@ -16,7 +16,7 @@ from kladml import ExperimentRunner
 from kladml.datasets import DatasetReference, DatasetStore
 from kladml.errors import DataError, TrainingError
 from kladml.interfaces import ConfigEntry
-from kladml.runner.versions import load_version
+from kladml.runner.versions import load_version, version_fingerprint
 from kladml.workspace import Workspace
 
 TRAINING = {"max_epochs": 2, "batch_size": 8, "seed": 1}
@@ -67,6 +67,18 @@ def loaded(workspace, text, target=None):
     return load_version(DatasetReference.parse(text), workspace.state, target=target)
 
 
+def test_the_fingerprint_is_that_of_the_loaded_version(workspace, store, npz, tmp_path):
+    store.add("digits", npz)
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for part in ("train", "val"):
+        (folder / f"{part}.npz").write_bytes(npz.read_bytes())
+    store.add("parts", folder)
+    for text in ("digits", "digits@1", "parts@1/train.npz"):
+        found = version_fingerprint(DatasetReference.parse(text), workspace.state)
+        assert found == loaded(workspace, text).fingerprint
+
+
 def record_of(workspace, result):
     return json.loads((workspace.state / "runs" / result.address.path / "run.json").read_text())
 
@@ -76,6 +88,7 @@ def test_a_run_records_the_version_and_its_fingerprint(train, store, workspace, 
     result = train("digits")
     tags = record_of(workspace, result)["tags"]
     assert (tags["kladml.data"], tags["kladml.data_fingerprint"]) == ("digits@1", version.fingerprint)
+    assert tags["kladml.val_fingerprint"] == "none"
     config = (workspace.state / "runs" / result.address.path / "config.yaml").read_text()
     assert "train: digits@1" in config
 

@@ -190,10 +190,12 @@ def _how_telling(name: str) -> tuple[bool, bool]:
 
 
 def _cell(one: Difference, value: Any) -> str:
+    from kladml.runner.fingerprints import is_fingerprint
+
     if value is None:
         return "-"
     text = str(value)
-    if one.what in ("code", "data"):  # the beginning tells hashes apart
+    if one.what == "code" or (one.what == "data" and is_fingerprint(text)):  # the beginning tells hashes apart
         dirty = "+dirty" if text.endswith("+dirty") else ""
         return text if len(text) <= _LONGEST_CELL else f"{text[:16]}…{dirty}"
     return text

@@ -118,13 +118,13 @@ def show(*, reference: str, with_files: bool, everything: bool, place: DataPlace
         print_json({"reference": short.reference, **content, "runs": known, "forgotten_runs": forgotten})
         return
     click.echo(f"{short.reference}  {in_short(short)}")
-    click.echo(f"fingerprint  {short.fingerprint}")
-    click.echo(f"added        {moment(short.created_at)}{'' if manifest is None else f' from {manifest.source}'}")
-    click.echo(f"where        {version.where}")
+    click.echo(short.fingerprint)  # alone, so that a line of 80 columns holds it whole
+    click.echo(f"added    {moment(short.created_at)}{'' if manifest is None else f' from {manifest.source}'}")
+    click.echo(f"where    {version.where}")
     for line, run in enumerate(runs if everything else runs[:_SHOWN_RUNS]):
-        click.echo(f"{'' if line else 'trained':<13}{run}")
+        click.echo(f"{'' if line else 'trained':<9}{run}")
     if len(runs) > _SHOWN_RUNS and not everything:
-        click.echo(f"{'':<13}... and {len(runs) - _SHOWN_RUNS} more runs; see --all")
+        click.echo(f"{'':<9}... and {len(runs) - _SHOWN_RUNS} more runs; see --all")
     if manifest is None:
         hint(f"Next: {version.next_step}")
         return

@@ -14,6 +14,7 @@ from kladml_cli.run_place_options import run_place_options
 from kladml_cli.settings_options import json_option
 
 if TYPE_CHECKING:
+    from kladml.history.data_check import DataCheck
     from kladml.history.pages import RunPage
     from kladml.history.reproduction import Outcome, Recipe
     from kladml.runner import RunResult
@@ -45,9 +46,12 @@ def reproduce(*, place: RunPlace, run: str, check: bool, as_json: bool) -> None:
     It becomes a new run of its experiment. Configuration and seed are those of the run, the backends are those that
     are selected now.
 
+    --check compares versions of data sets by their noted fingerprints; it loads data files and calls data functions.
+
     RUN is an address, such as @7, @-1 (the newest), @best, digits@3 or project/family/experiment@3.
     """
     from kladml.config import BACKEND_SECTIONS
+    from kladml.history.data_check import check_data
     from kladml.history.reproduction import obstacles, recipe_of
     from kladml_cli.terminal import print_json
 
@@ -59,12 +63,9 @@ def reproduce(*, place: RunPlace, run: str, check: bool, as_json: bool) -> None:
         page = opened.page(opened.find(run))
         recipe = recipe_of(page)
         before = obstacles(page, recipe, opened.workspace.root)
+        _import_from_here()
         if check:
-            if as_json:
-                print_json({"run": page.address, "obstacles": before})
-            elif not before:
-                click.echo(f"nothing is known that keeps {page.address} from coming out the same")
-            _fail(before, f"{page.address} may not come out the same")
+            _check(page, before, check_data(page, recipe, opened.workspace), as_json=as_json)
             return
         for line in before:
             click.echo(f"may differ: {line}", err=True)
@@ -80,6 +81,33 @@ def reproduce(*, place: RunPlace, run: str, check: bool, as_json: bool) -> None:
         if not as_json:
             _print_differences(outcome)
         _fail(_reasons(outcome, before), f"{result.address} is not what {page.address} was")
+
+
+def _import_from_here() -> None:
+    """Let code be imported from the current folder, as by `kladml train`."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _check(page: RunPage, before: list[str], data: list[DataCheck], *, as_json: bool) -> None:
+    """Say what is known without training.
+
+    Raises:
+        DifferenceError: Something may keep the run from coming out the same.
+    """
+    from kladml_cli.terminal import print_json
+
+    found = [*before, *(one.text for one in data if one.is_obstacle)]
+    if as_json:
+        of_data = {one.key: {"same": one.is_same, "text": one.text} for one in data}
+        print_json({"run": page.address, "data": of_data, "obstacles": found})
+    else:
+        for one in data:
+            if not one.is_obstacle:
+                click.echo(one.text)
+        if not found:
+            click.echo(f"nothing is known that keeps {page.address} from coming out the same")
+    _fail(found, f"{page.address} may not come out the same")
 
 
 def _train(opened: OpenPlace, place: RunPlace, page: RunPage, recipe: Recipe) -> tuple[RunResult, list[str]]:
@@ -103,8 +131,6 @@ def _train(opened: OpenPlace, place: RunPlace, page: RunPage, recipe: Recipe) ->
             for line in found:
                 click.echo(f"may differ: {line}", err=True)
 
-    if (here := str(Path.cwd())) not in sys.path:  # as 'kladml train' has it
-        sys.path.insert(0, here)
     watch = RunWatch()
     runner = ExperimentRunner(
         config=place.config_source or DEFAULT,

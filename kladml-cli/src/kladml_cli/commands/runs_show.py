@@ -59,7 +59,7 @@ def show(*, place: RunPlace, run: str, with_all: bool, plots: tuple[str, ...], o
         found = opened.find(run)
         page = opened.page(found)
         if only_diff:
-            click.echo(page.code_diff() or "", nl=False)
+            _print_diff(page, as_json=as_json)
             return
         _check_metrics(page, plots)
         storage, files = _stored_files(opened, page)
@@ -72,6 +72,16 @@ def show(*, place: RunPlace, run: str, with_all: bool, plots: tuple[str, ...], o
     _print_params(page, with_all=with_all)
     _print_files(storage, files, with_all=with_all)
     _print_origin(page, with_all=with_all)
+
+
+def _print_diff(page: RunPage, *, as_json: bool) -> None:
+    from kladml_cli.terminal import print_json
+
+    diff = page.code_diff()
+    if as_json:
+        print_json({"address": page.address, "code_version": page.code_version, "code_diff": diff})
+    else:
+        click.echo(diff or "", nl=False)
 
 
 def _check_metrics(page: RunPage, names: Iterable[str]) -> None:
@@ -202,14 +212,22 @@ def _print_origin(page: RunPage, *, with_all: bool) -> None:
         lines.append(("", f"Git does not track {', '.join(page.record.untracked)}"))
     if changes is not None:
         lines.append(("", f"{_changed(changes)}; see --diff"))
-    data = page.data_fingerprint
-    lines.append(("data", data if with_all or not data.startswith("sha256:") else f"{data[:_HASH]}…"))
+    lines.append(("data", _fingerprint(page.data_fingerprint, with_all=with_all)))
+    if page.val_fingerprint is not None:
+        lines.append(("", f"validation: {_fingerprint(page.val_fingerprint, with_all=with_all)}"))
     lines += [("plugins" if place == 0 else "", text) for place, text in enumerate(page.plugins)]
     lines += [("machine" if place == 0 else "", text) for place, text in enumerate(machine)]
     _print_pairs(lines)
     if with_all and page.distributions:
         _heading("packages")
         _print_pairs([*page.distributions.items()])
+
+
+def _fingerprint(text: str, *, with_all: bool) -> str:
+    """Return a fingerprint, shortened unless all is to be shown, or what stands in its place."""
+    from kladml.runner.fingerprints import is_fingerprint
+
+    return text if with_all or not is_fingerprint(text) else f"{text[:_HASH]}…"
 
 
 def _changed(diff: str) -> str:

@@ -90,6 +90,7 @@ def origin(page: RunPage) -> Text:
     if changes:
         text.append(f"with {len(changes.splitlines())} lines of changes, see below\n", style="dim")
     data = [("fingerprint", page.data_fingerprint)]
+    data += [("validation", page.val_fingerprint)] if page.val_fingerprint is not None else []
     named = page.record.tags.get("kladml.data")
     text += Text("\n") + pairs("data", [*([("version", named)] if named else []), *data])
     text += Text("\n") + pairs("plugins", [("", plugin) for plugin in page.plugins])

@@ -107,20 +107,21 @@ def compare(pages: Sequence[RunPage]) -> Comparison:
         names = {one.name for one in differences(what, known)}
         found += [one for one in differences(what, of_runs) if one.name in names]
         if what == "code":
-            found += _differing_files(pages)
+            found += _noted_differences(what, [page.record.code_files for page in pages])
+        if what == "data":
+            found += _noted_differences(what, [{"val_fingerprint": page.val_fingerprint} for page in pages])
     own = own_distributions(pages)
     found.sort(key=lambda one: one.what == "environment" and not one.is_telling(own))
     return Comparison(pages, found)
 
 
-def _differing_files(pages: Sequence[RunPage]) -> list[Difference]:
-    """Return the files of code that several runs name and that are not the same in those that noted them."""
-    of_all = [page.record.code_files for page in pages]
+def _noted_differences(what: str, of_all: Sequence[Mapping[str, str | None]]) -> list[Difference]:
+    """Return what is not the same in those runs that noted it, as not every run does or has it to note."""
     found = []
-    for name in dict.fromkeys(name for files in of_all for name in files):
-        values = tuple(files.get(name) for files in of_all)
+    for name in dict.fromkeys(name for noted in of_all for name in noted):
+        values = tuple(noted.get(name) for noted in of_all)
         if len({value for value in values if value is not None}) > 1:
-            found.append(Difference("code", name, values))
+            found.append(Difference(what, name, values))
     return found
 
 

@@ -77,6 +77,11 @@ class RunPage:
         return self.record.tags.get("kladml.data_fingerprint", _UNKNOWN)
 
     @property
+    def val_fingerprint(self) -> str | None:
+        """The fingerprint of its validation data, or why there is none; None where an older version noted none."""
+        return self.record.tags.get("kladml.val_fingerprint")
+
+    @property
     def plugins(self) -> list[str]:
         """Its backends with their versions."""
         if self.record.plugins:
@@ -126,6 +131,7 @@ class RunPage:
             "code_files": self.record.code_files,
             "untracked": self.record.untracked,
             "data_fingerprint": self.data_fingerprint,
+            "val_fingerprint": self.val_fingerprint,
             "plugins": self.plugins,
             "environment": self.environment,
             "distributions": self.distributions,

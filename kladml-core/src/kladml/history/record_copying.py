@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kladml.errors import RefusedRunError, TrackerError
 from kladml.history.standing import LOST
+from kladml.runner.fingerprints import is_fingerprint
 from kladml.runner.provenance import experiment_tags
 from kladml.runner.registration import flat_name
 
@@ -144,7 +145,7 @@ class _Copying:
             tracker.log_params(page.params)
             tracker.set_tags({**page.record.tags, **self._times(), COPIED_FROM: page.address})
             tracker.set_experiment_tags(experiment_tags(page.run.address.experiment))
-            if page.data_fingerprint.startswith("sha256:"):
+            if is_fingerprint(page.data_fingerprint):
                 data = page.params.get("data.train") or "training data"
                 tracker.log_dataset(data, page.data_fingerprint, data, "training")
             if self._spooled is not None and self._with_times:

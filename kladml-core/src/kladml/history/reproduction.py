@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kladml.config import BACKEND_SECTIONS, read_yaml, resolve
 from kladml.config.secrets import MASK
 from kladml.errors import WorkspaceError
+from kladml.history.data_check import check_tags
 from kladml.history.packages import numbers_depend_on, own_distributions
 from kladml.runner.code_files import digests, named_files
 from kladml.runner.environment import environment
@@ -90,7 +91,7 @@ def recipe_of(page: RunPage) -> Recipe:
 
 
 def obstacles(page: RunPage, recipe: Recipe, root: Path) -> list[str]:
-    """Return what may keep a run from coming out the same, as far as it is known before training.
+    """Return what may keep a run from coming out the same, but for its data, as far as it is known before training.
 
     Args:
         page: The run.
@@ -107,13 +108,7 @@ def obstacles_at_start(page: RunPage, tags: Mapping[str, str]) -> list[str]:
         page: The run to reproduce.
         tags: The tags of the one that began.
     """
-    before, now = page.data_fingerprint, tags.get("kladml.data_fingerprint", "unknown")
-    if not before.startswith("sha256:") or not now.startswith("sha256:"):
-        found = ["the data has no fingerprint, so that nothing tells whether it is the same"]
-    elif before != now:
-        found = [f"the data differs: its fingerprint was {_short(before)} and is now {_short(now)}"]
-    else:
-        found = []
+    found = [check.text for check in check_tags(page, tags) if check.is_obstacle]
     threads = page.record.environment.get("threads")
     if threads is not None and "torch" in sys.modules:
         from kladml.training.device_name import thread_count
@@ -224,6 +219,5 @@ def _same(one: Any, other: Any) -> bool:
 
 def _short(text: str) -> str:
     """Return as much of a hash as tells it from others."""
-    name, colon, rest = text.rpartition(":")
-    dirty = DIRTY if rest.endswith(DIRTY) else ""
-    return f"{name}{colon}{rest.removesuffix(DIRTY)[:_HASH]}{dirty}"
+    dirty = DIRTY if text.endswith(DIRTY) else ""
+    return f"{text.removesuffix(DIRTY)[:_HASH]}{dirty}"

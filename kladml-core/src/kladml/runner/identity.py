@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kladml.config import TrainingConfig, schema_keys
 from kladml.errors import DataError, TrainingError
 from kladml.log import get_logger
+from kladml.runner.fingerprints import KEPT_BACK, NO_DATA, NO_FINGERPRINT, is_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,13 +51,14 @@ Which metric is watched is not here, because the best value so far is one of tha
 """
 
 
-def settings(config: RunConfig, loss: Any, *, with_data: bool) -> dict[str, Any]:
+def settings(config: RunConfig, loss: Any, *, with_data: bool, with_val: bool = False) -> dict[str, Any]:
     """Return everything in a configuration that the numbers of a training depend on, by key.
 
     Args:
         config: The configuration.
         loss: The loss in use, which may be an object.
-        with_data: Whether to name the data as well, where it has no fingerprint.
+        with_data: Whether to name the training data as well, where it has no fingerprint.
+        with_val: Whether to name the validation data, likewise.
     """
     found: dict[str, Any] = {
         f"training.{key}": reduce(getattr, key.split("."), config.training)
@@ -65,8 +67,8 @@ def settings(config: RunConfig, loss: Any, *, with_data: bool) -> dict[str, Any]
     }
     found |= {"model.ref": config.model.ref, "model.args": config.model.args, "model.loss": _name_of(loss)}
     found["data.val_split"] = config.data.val_split
-    if with_data:
-        found |= {f"data.{key}": getattr(config.data, key) for key in ("train", "target", "args")}
+    named = {*(("train", "target", "args") if with_data else ()), *(("val", "args") if with_val else ())}
+    found |= {f"data.{key}": getattr(config.data, key) for key in sorted(named)}
     plain: dict[str, Any] = json.loads(json.dumps(found, default=repr))
     return plain
 
@@ -76,19 +78,25 @@ def identity(
     run_id: str,
     config: RunConfig,
     loss: Any,
-    data_fingerprint: str | None,
     *,
+    data_fingerprint: str | None,
+    val_fingerprint: str,
     version: VersionData | None = None,
+    val_version: VersionData | None = None,
 ) -> dict[str, Any]:
     """Return what every checkpoint of a run says of it, JSON-able."""
-    found = settings(config, loss, with_data=data_fingerprint is None)
-    if version is not None:  # the files are all that its fingerprint says
-        found["data.target"] = version.target
+    with_val = val_fingerprint == NO_FINGERPRINT
+    found = settings(config, loss, with_data=data_fingerprint is None, with_val=with_val)
+    versioned = version or val_version
+    if versioned is not None:  # the files are all that its fingerprint says
+        found["data.target"] = versioned.target
     return {
         "address": address,
         "run_id": run_id,
         "data": None if version is None else version.reference,
+        "val": None if val_version is None else val_version.reference,
         "data_fingerprint": data_fingerprint,
+        "val_fingerprint": val_fingerprint,
         "settings": found,
     }
 
@@ -102,7 +110,7 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> 
         name: What goes on, for errors.
 
     Raises:
-        DataError: The training data is other data.
+        DataError: The training data is other data, or the validation data, by which the best is chosen so far.
         TrainingError: A setting differs that the numbers depend on.
     """
     if "settings" not in before:
@@ -119,6 +127,12 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> 
     if changes:
         problem = f"{name} cannot go on as the same training: {'; '.join(changes)}"
         raise TrainingError(problem, next_step="set it back, or start a new run")
+    # A checkpoint of an older version says nothing of the validation data.
+    if before.get("val_fingerprint", now["val_fingerprint"]) != now["val_fingerprint"]:
+        was, is_now = (_validated_on(each) for each in (before, now))
+        problem = f"{name} was validated on {was}, and is to go on with {is_now}"
+        hint = "give the validation data that it had, by which its best weights so far were chosen"
+        raise DataError(problem, next_step=f"{hint}, or start a new run")
 
 
 def check_unfinished(
@@ -163,6 +177,17 @@ def _other_data(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) ->
     problem = f"{name} was trained on {was}, and is to go on with {is_now}: {prints}"
     hint = f"'kladml data diff {was} {is_now}' says what changed; set data.train to {was}"
     return DataError(problem, next_step=f"{hint}, or start a new run")
+
+
+def _validated_on(of_run: Mapping[str, Any]) -> str:
+    """Return on what an identity says that a run is validated, as people read it."""
+    text, version = str(of_run["val_fingerprint"]), of_run.get("val")
+    if version is not None:
+        return f"{version} ({text})"
+    if is_fingerprint(text):
+        return f"data with the fingerprint {text}"
+    known = {NO_DATA: "nothing", KEPT_BACK: "a part of its training data", NO_FINGERPRINT: "data without a fingerprint"}
+    return known.get(text, text)
 
 
 def _name_of(loss: Any) -> str | None:

@@ -15,6 +15,8 @@ from kladml.models import check_model_class, is_torch_module
 from kladml.models.contract import is_estimator
 from kladml.runner.code_files import named_files
 from kladml.runner.data import check_data, fingerprint, load_data
+from kladml.runner.fingerprints import KEPT_BACK, NO_DATA, NO_FINGERPRINT
+from kladml.runner.identity import identity
 from kladml.runner.references import load_reference
 from kladml.runner.versions import VersionData, check_same_classes, load_version
 
@@ -60,8 +62,10 @@ class Prepared:
         train_data: Training data.
         val_data: Validation data, or None.
         data_fingerprint: Fingerprint of the training data, or None where it cannot be had.
-        val_fingerprint: That of the validation data, likewise.
+        val_fingerprint: That of the validation data, or what stands in its place: `NO_FINGERPRINT`, `NO_DATA` or
+            `KEPT_BACK` of `runner.fingerprints`.
         version: The version of a data set that the training data is, or None.
+        val_version: That of the validation data, likewise.
         code: Folder of the user's code.
         code_files: The files of code that its references name, by their paths there.
     """
@@ -74,8 +78,9 @@ class Prepared:
     train_data: Any
     val_data: Any
     data_fingerprint: str | None
-    val_fingerprint: str | None
+    val_fingerprint: str
     version: VersionData | None
+    val_version: VersionData | None
     code: Path
     code_files: dict[str, Path]
 
@@ -83,6 +88,24 @@ class Prepared:
     def experiment(self) -> ExperimentAddress:
         """The experiment that the run belongs to."""
         return experiment_of(self.config)
+
+    def identity(self, address: str = "", run_id: str = "") -> dict[str, Any]:
+        """Return what the checkpoints of a run say of it, JSON-able.
+
+        Args:
+            address: Where the run stands.
+            run_id: Its identifier.
+        """
+        return identity(
+            address,
+            run_id,
+            self.config.run,
+            self.loss,
+            data_fingerprint=self.data_fingerprint,
+            val_fingerprint=self.val_fingerprint,
+            version=self.version,
+            val_version=self.val_version,
+        )
 
 
 def experiment_of(config: ResolvedConfig) -> ExperimentAddress:
@@ -126,6 +149,7 @@ def prepare(
     )
     check_same_classes(train, val)
     whole_fingerprint = fingerprint(train_data) if train is None else train.fingerprint
+    val_fingerprint = _val_fingerprint(val_data, val, config)
     if val_data is None and config.run.data.val_split:
         from kladml.training.data.keeping_back import keep_back
 
@@ -141,8 +165,9 @@ def prepare(
         train_data=train_data,
         val_data=val_data,
         data_fingerprint=whole_fingerprint,
-        val_fingerprint=val.fingerprint if val is not None else fingerprint(val_data),
+        val_fingerprint=val_fingerprint,
         version=train,
+        val_version=val,
         code=folders[0],
         code_files=named_files(_references(config, given), folders),
     )
@@ -218,6 +243,15 @@ def _find_data(
     if key == "train" or data is not None:
         check_data(data, f"{key}_data")
     return data, version
+
+
+def _val_fingerprint(data: Any, version: VersionData | None, config: ResolvedConfig) -> str:
+    """Return the fingerprint of validation data as it was given, or what stands in its place."""
+    if version is not None:
+        return version.fingerprint
+    if data is not None:
+        return fingerprint(data) or NO_FINGERPRINT
+    return KEPT_BACK if config.run.data.val_split else NO_DATA
 
 
 def _with_versions(config: ResolvedConfig, **found: VersionData | None) -> ResolvedConfig:

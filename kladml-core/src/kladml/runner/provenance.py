@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import kladml
+from kladml.runner.fingerprints import NO_FINGERPRINT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +34,13 @@ _NEVER_SHOWN = ("**/.env*", "**/*.pem", "**/*.key", "**/*secret*", "**/*credenti
 
 
 def tags(
-    address: RunAddress, config: ResolvedConfig, selected: Iterable[str], data_fingerprint: str | None, code: Path
+    address: RunAddress,
+    config: ResolvedConfig,
+    selected: Iterable[str],
+    *,
+    data_fingerprint: str | None,
+    val_fingerprint: str,
+    code: Path,
 ) -> dict[str, str]:
     """Return the tags of a run.
 
@@ -42,6 +49,7 @@ def tags(
         config: Its configuration.
         selected: Its backends and its configuration source, as people read them.
         data_fingerprint: Fingerprint of the training data, or None where it cannot be had.
+        val_fingerprint: That of the validation data, or what stands in its place.
         code: A folder of the user's code, whose Git revision is noted.
     """
     text = json.dumps(config.as_dict(), sort_keys=True, default=str)
@@ -53,7 +61,8 @@ def tags(
         "kladml.python": platform.python_version(),
         "kladml.code_version": code_version(code),
         "kladml.config_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "kladml.data_fingerprint": data_fingerprint or "unknown (it is neither in memory nor a data set)",
+        "kladml.data_fingerprint": data_fingerprint or NO_FINGERPRINT,
+        "kladml.val_fingerprint": val_fingerprint,
         "kladml.seed": str(config.run.training.seed),
         "kladml.plugins": ", ".join(selected),
     }

@@ -12,7 +12,7 @@ from kladml.config import read_yaml, resolve
 from kladml.config.secrets import MASK
 from kladml.errors import AddressError, CheckpointError, WorkspaceError
 from kladml.interfaces import ExperimentAddress, RunAddress
-from kladml.runner.identity import check_same, check_unfinished, identity
+from kladml.runner.identity import check_same, check_unfinished
 from kladml.runner.record import CHECKPOINTS, CONFIG, RunRecord
 from kladml.runner.run_lock import RunLock
 from kladml.training.checkpointing.format import MANIFEST, STATE
@@ -54,7 +54,7 @@ class ResumePoint:
 
         Raises:
             CheckpointError: It is another number of processes.
-            DataError: The training data is other data.
+            DataError: The training data or the validation data is other data.
             TrainingError: A setting differs that the numbers depend on, or the run finished.
         """
         name = f"the checkpoint {self.checkpoint}" if self.record is None else f"run {self.record.address}"
@@ -63,13 +63,11 @@ class ResumePoint:
             problem = f"{name} was trained by {before} processes, and is now to be by {processes}"
             hint = f"use {before} processes, or --allow-world-change, after which results differ"
             raise CheckpointError(problem, next_step=hint)
-        run = prepared.config.run
-        now = identity("", "", run, prepared.loss, prepared.data_fingerprint, version=prepared.version)
-        check_same(self.state.get("identity") or {}, now, name)
+        check_same(self.state.get("identity") or {}, prepared.identity(), name)
         if self.record is not None and self.configuration:
             stopped_early = bool(self.state.get("stopped_early"))
             was = resolve(self.configuration).run.training
-            check_unfinished(self.record, was, run.training, stopped_early=stopped_early)
+            check_unfinished(self.record, was, prepared.config.run.training, stopped_early=stopped_early)
 
 
 class ResumeSearch:

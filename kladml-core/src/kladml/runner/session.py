@@ -16,7 +16,6 @@ from kladml.runner.code_files import digests, untracked
 from kladml.runner.configuration import parameters
 from kladml.runner.environment import environment
 from kladml.runner.events import RunEvents
-from kladml.runner.identity import identity
 from kladml.runner.provenance import CONFIG_FILE, DIRTY, UNKNOWN, code_diff, experiment_tags
 from kladml.runner.provenance import tags as made_from
 from kladml.runner.registration import register, register_again
@@ -80,7 +79,14 @@ class RunSession:
         self.address = RunAddress.parse(self.record.address)
         bind_to_log(run=str(self.address))
         selected = [*(str(item) for item in backends.all()), f"config {prepared.source}"]
-        self.record.tags = made_from(self.address, config, selected, prepared.data_fingerprint, prepared.code)
+        self.record.tags = made_from(
+            self.address,
+            config,
+            selected,
+            data_fingerprint=prepared.data_fingerprint,
+            val_fingerprint=prepared.val_fingerprint,
+            code=prepared.code,
+        )
         if prepared.version is not None:
             self.record.tags["kladml.data"] = prepared.version.reference
         self.record.tags |= {**before, **self._tags_of_resuming(), **(tags or {})}
@@ -97,14 +103,7 @@ class RunSession:
         self.events = RunEvents(info, backends.trackers, backends.publishers, hooks, selected)
         folder = workspace.state / "runs" / self.address.path
         self.files = RunFiles(folder, backends.storage, config.run.artifacts.bucket)
-        self.identity = identity(
-            str(self.address),
-            self.run_id,
-            config.run,
-            prepared.loss,
-            prepared.data_fingerprint,
-            version=prepared.version,
-        )
+        self.identity = prepared.identity(str(self.address), self.run_id)
         self._fingerprint = prepared.data_fingerprint
         self._locks = locks
         log.info(f"run {self.address} with {', '.join(selected)}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from kladml.datasets import Manifest
+    from kladml.datasets import FileEntry, Manifest
     from kladml.datasets.formats import DataFile
     from kladml.datasets.progress import Progress
 
@@ -65,11 +65,8 @@ def load_version(
     Raises:
         DataError: There is no such version, its files changed under it, or it is no data to train on.
     """
-    store = DatasetStore(state)
-    manifest = store.get(reference)
+    store, manifest, entries = _whole(reference, state)
     named = reference.at(manifest.version)
-    entries = manifest.part(reference.path)
-    store.seals(manifest).require(manifest, entries)
     kind, files = data_files(store.files_of(entries))
     if not reference.path:
         _require_one_part(manifest, [file.name for file in files])
@@ -99,6 +96,19 @@ def load_version(
     return VersionData(_as_data(found), str(named), print_of_part, target, found.classes)
 
 
+def version_fingerprint(reference: DatasetReference, state: Path) -> str:
+    """Return the fingerprint that a run on a version has, without loading it.
+
+    Args:
+        reference: The version, or the part of one.
+        state: The workspace's folder with KladML's own files.
+
+    Raises:
+        DataError: There is no such version, or its files changed under it.
+    """
+    return fingerprint(_whole(reference, state)[2])
+
+
 def check_same_classes(train: VersionData | None, val: VersionData | None) -> None:
     """Refuse validation data whose numbers stand for other labels than those of the training data.
 
@@ -109,6 +119,15 @@ def check_same_classes(train: VersionData | None, val: VersionData | None) -> No
         before, now = _shown(train.classes) or "numbers", _shown(val.classes) or "numbers"
         problem = f"the targets of {train.reference} are {before}, and those of {val.reference} are {now}"
         raise DataError(problem, next_step="put both into one data set, as folders or files 'train' and 'val'")
+
+
+def _whole(reference: DatasetReference, state: Path) -> tuple[DatasetStore, Manifest, Sequence[FileEntry]]:
+    """Return where a version is, what it is, and those of its files that are meant, which are as they were."""
+    store = DatasetStore(state)
+    manifest = store.get(reference)
+    entries = manifest.part(reference.path)
+    store.seals(manifest).require(manifest, entries)
+    return store, manifest, entries
 
 
 def _as_data(found: TrainingArrays) -> Any:
