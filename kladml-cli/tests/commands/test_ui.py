@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import kladml_cli.ui
 from kladml_backends_local import LocalTracker
 from kladml_cli import mlflow_pages
 
@@ -23,6 +24,7 @@ def test_without_a_workspace_it_does_not_begin(kladml, folder):
 
 
 def test_without_textual_one_sentence_says_what_to_install(workspace, monkeypatch):
+    monkeypatch.setattr(kladml_cli, "ui", kladml_cli.ui)  # which the import below replaces
     for name in [name for name in sys.modules if name.startswith(("textual", "kladml_cli.ui"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "textual", None)
