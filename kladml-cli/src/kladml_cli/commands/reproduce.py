@@ -133,7 +133,8 @@ def _outcome(opened: OpenPlace, page: RunPage, result: RunResult) -> Outcome:
         before = opened.storage_of(page.run)
         now = opened.storage_of(opened.catalog.get_run(result.address))
         if before is not None and now is not None:
-            weights = different_weights((*before, page.run.address), (*now, result.address))
+            one, other = (*before, page.run.address), (*now, result.address)
+            weights = different_weights(one, other, opened.workspace.state)
     except (BackendError, ConfigError, PluginError) as error:
         get_logger(__name__).warning(f"the weights cannot be compared: {error}")
     return outcome_of(page.run.metrics, result.metrics, weights)

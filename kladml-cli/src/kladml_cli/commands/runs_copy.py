@@ -104,7 +104,7 @@ def _copy_files(opened: OpenPlace, page: RunPage, name: str) -> CopiedFiles:
         problem = f"there are no files of {page.address} in {source or page.folder / 'artifacts'}"
         raise StorageError(problem, next_step=f"kladml runs show {page.address} tells what is known of it")
     with bar(f"{page.address} to {name}", len(names)) as progress:
-        return copy_files(page, source, target, progress)
+        return copy_files(page, source, target, progress, opened.workspace.state)
 
 
 def _copy_records(opened: OpenPlace, page: RunPage, name: str) -> CopiedRecords:

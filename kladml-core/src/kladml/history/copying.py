@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kladml.errors import CapabilityError, StorageError
+from kladml.files.scratch import scratch_folder
 from kladml.history.weights import sha256_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,11 @@ def files_of(page: RunPage, source: Place | None) -> list[str]:
 
 
 def copy_files(
-    page: RunPage, source: Place | None, target: Place, progress: Callable[[int], None] = lambda _: None
+    page: RunPage,
+    source: Place | None,
+    target: Place,
+    progress: Callable[[int], None] = lambda _: None,
+    state: Path | None = None,
 ) -> CopiedFiles:
     """Copy the files of a run to another storage, and read each back to compare its SHA-256.
 
@@ -69,12 +73,14 @@ def copy_files(
         source: Where they are, or None for the run's folder.
         target: Where they go, under the same keys.
         progress: Called with 1 for every file.
+        state: The `.kladml` folder of the workspace, for what is needed for a moment; without it, that goes to the
+            system's folder for temporary files.
 
     Raises:
         StorageError: A file cannot be copied, arrived damaged, or is another one there.
     """
     copied = CopiedFiles()
-    with tempfile.TemporaryDirectory(prefix="kladml-") as folder:
+    with scratch_folder(state) as folder:
         for name in files_of(page, source):
             key = f"{page.run.address.path}/{name}"
             if source is None:

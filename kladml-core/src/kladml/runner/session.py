@@ -96,7 +96,7 @@ class RunSession:
         info = RunInfo(str(self.address), self.run_id, backends.names(), self.record.tags)
         self.events = RunEvents(info, backends.trackers, backends.publishers, hooks, selected)
         folder = workspace.state / "runs" / self.address.path
-        self.files = RunFiles(folder, backends.storage, config.run.artifacts.bucket)
+        self.files = RunFiles(folder, backends.storage, config.run.artifacts.bucket, workspace.state)
         self.identity = identity(
             str(self.address),
             self.run_id,
