@@ -89,6 +89,7 @@ def _train(opened: OpenPlace, place: RunPlace, page: RunPage, recipe: Recipe) ->
     from kladml.runner import ExperimentRunner
     from kladml.runner.selection import DEFAULT
     from kladml_cli.exits import RunFailed
+    from kladml_cli.passing_note import PREPARING, passing_note
     from kladml_cli.run_watch import RunWatch, signals_end_the_run
 
     found: list[str] = []
@@ -104,21 +105,22 @@ def _train(opened: OpenPlace, place: RunPlace, page: RunPage, recipe: Recipe) ->
 
     if (here := str(Path.cwd())) not in sys.path:  # as 'kladml train' has it
         sys.path.insert(0, here)
-    watch = RunWatch()
-    runner = ExperimentRunner(
-        config=place.config_source or DEFAULT,
-        workspace=opened.workspace,
-        hooks=[watch, StartWatch()],
-        profile=place.profile,
-        overrides=[*recipe.entries, *place.overrides],
-        code=recipe.code,
-        tags={REPRODUCES: page.address},
-    )
-    try:
-        with signals_end_the_run():
-            result = runner.run()
-    except BaseException as error:
-        raise RunFailed(error, watch.outcome) from error
+    with passing_note(PREPARING) as end_note:
+        watch = RunWatch(when_it_starts=end_note)
+        runner = ExperimentRunner(
+            config=place.config_source or DEFAULT,
+            workspace=opened.workspace,
+            hooks=[watch, StartWatch()],
+            profile=place.profile,
+            overrides=[*recipe.entries, *place.overrides],
+            code=recipe.code,
+            tags={REPRODUCES: page.address},
+        )
+        try:
+            with signals_end_the_run():
+                result = runner.run()
+        except BaseException as error:
+            raise RunFailed(error, watch.outcome) from error
     return result, found
 
 

@@ -121,14 +121,17 @@ def train(
     CONFIG is a YAML file for this run, or the name of one in data/configs. Over it come KLADML_* variables and the
     options here; below it comes kladml.yaml of the workspace.
     """
+    from kladml.training.launching.rank_folder import own_rank
     from kladml.training.launching.supervised import accept_supervision
     from kladml.workspace import Workspace, find_config
     from kladml_cli.launching import is_started_by_launcher, needs_several, train_in_several
+    from kladml_cli.passing_note import PREPARING, passing_note
+    from kladml_cli.run_watch import RunWatch
     from kladml_cli.train_failure import failure_as_json
 
     supervisor = accept_supervision()
     machines = MachineOptions(num_machines, machine_rank, main_process_ip, main_process_port)
-    with failure_as_json(wanted=as_json):
+    with failure_as_json(wanted=as_json), passing_note(PREPARING) as end_note:
         found = Workspace.find(workspace)
         if config is None and resume is not None and _is_config(resume, found):
             config, resume = resume, LATEST
@@ -137,8 +140,9 @@ def train(
         if not is_started_by_launcher():
             configuration = sources.configuration(experiment)
             if needs_several(configuration.resolved.run.training, machines):
-                context.exit(train_in_several(arguments_of(context), configuration, machines))
-        _run(sources, supervisor, experiment, resume, allow_world_change=allow_world_change, as_json=as_json)
+                context.exit(train_in_several(arguments_of(context), configuration, machines, end_note))
+        watch = RunWatch(supervisor.run if supervisor is not None and own_rank() == 0 else None, end_note)
+        _run(sources, supervisor, watch, experiment, resume, allow_world_change=allow_world_change, as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -217,6 +221,7 @@ def _is_config(text: str, workspace: Workspace) -> bool:
 def _run(
     sources: _Sources,
     supervisor: RankFolder | None,
+    watch: RunWatch,
     experiment: str | None,
     resume: str | None,
     *,
@@ -225,13 +230,12 @@ def _run(
 ) -> None:
     """Train in this process, which may be one of several, and print the result if it is the main one."""
     from kladml.training.launching.rank_folder import own_rank
-    from kladml_cli.run_watch import RunWatch, signals_end_the_run
+    from kladml_cli.run_watch import signals_end_the_run
 
     # The user's own modules are found in the current folder, as Python itself would find them.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     is_main = own_rank() == 0
-    watch = RunWatch(supervisor.run if supervisor is not None and is_main else None)
     runner = sources.runner(watch)
     missing: KladMLError | None = None
     try:
