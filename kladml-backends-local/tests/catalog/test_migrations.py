@@ -218,9 +218,7 @@ def test_waiting_for_another_process_is_said_and_succeeds(path, url, monkeypatch
 
 
 @pytest.mark.parametrize("first", ["quickly", "by SQLAlchemy"])
-def test_who_only_reads_says_that_it_waits_too_and_gives_up_sooner(
-    path, url, first, monkeypatch, caplog, start_python
-):
+def test_who_only_reads_says_that_it_waits_too_and_gives_up_sooner(path, url, first, monkeypatch, caplog, start_python):
     monkeypatch.setattr(engine, "_BUSY_SECONDS", 600)
     monkeypatch.setattr(engine, "_READING_SECONDS", 0.2)
     monkeypatch.setattr(engine, "_PATIENCE_SECONDS", 0.05)

@@ -129,6 +129,7 @@ def _outcome(opened: OpenPlace, page: RunPage, result: RunResult) -> Outcome:
     from kladml.history.reproduction import outcome_of
     from kladml.history.weights import different_weights
     from kladml.log import get_logger
+    from kladml_cli.progress import bar
 
     weights = None
     try:
@@ -136,7 +137,8 @@ def _outcome(opened: OpenPlace, page: RunPage, result: RunResult) -> Outcome:
         now = opened.storage_of(opened.catalog.get_run(result.address))
         if before is not None and now is not None:
             one, other = (*before, page.run.address), (*now, result.address)
-            weights = different_weights(one, other, opened.workspace.state)
+            with bar("comparing weights", None):
+                weights = different_weights(one, other, opened.workspace.state)
     except (BackendError, ConfigError, PluginError) as error:
         get_logger(__name__).warning(f"the weights cannot be compared: {error}")
     return outcome_of(page.run.metrics, result.metrics, weights)

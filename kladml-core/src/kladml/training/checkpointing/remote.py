@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 
-def pull(
-    storage: StorageInterface, bucket: str, prefix: str, folder: Path, state: Path | None = None
-) -> Path | None:
+def pull(storage: StorageInterface, bucket: str, prefix: str, folder: Path, state: Path | None = None) -> Path | None:
     """Download the newest complete checkpoint, and the best one, so that an empty machine can resume.
 
     A checkpoint that is damaged or cannot be downloaded is reported, and the one before it is taken.
