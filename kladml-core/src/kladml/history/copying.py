@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kladml.errors import CapabilityError, StorageError
@@ -14,6 +13,7 @@ from kladml.interfaces.telling import download_telling, upload_telling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from kladml.history.pages import RunPage
     from kladml.interfaces import StorageInterface
