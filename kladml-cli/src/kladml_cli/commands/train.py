@@ -131,18 +131,19 @@ def train(
 
     supervisor = accept_supervision()
     machines = MachineOptions(num_machines, machine_rank, main_process_ip, main_process_port)
-    with failure_as_json(wanted=as_json), passing_note(PREPARING) as end_note:
+    with failure_as_json(wanted=as_json):
         found = Workspace.find(workspace)
         if config is None and resume is not None and _is_config(resume, found):
             config, resume = resume, LATEST
         config_file = None if config is None else find_config(found, config)
         sources = _Sources(found, config_file, config_source, profile, entries_of(context))
-        if not is_started_by_launcher():
-            configuration = sources.configuration(experiment)
-            if needs_several(configuration.resolved.run.training, machines):
-                context.exit(train_in_several(arguments_of(context), configuration, machines, end_note))
-        watch = RunWatch(supervisor.run if supervisor is not None and own_rank() == 0 else None, end_note)
-        _run(sources, supervisor, watch, experiment, resume, allow_world_change=allow_world_change, as_json=as_json)
+        with passing_note(PREPARING) as end_note:
+            if not is_started_by_launcher():
+                configuration = sources.configuration(experiment)
+                if needs_several(configuration.resolved.run.training, machines):
+                    context.exit(train_in_several(arguments_of(context), configuration, machines, end_note))
+            watch = RunWatch(supervisor.run if supervisor is not None and own_rank() == 0 else None, end_note)
+            _run(sources, supervisor, watch, experiment, resume, allow_world_change=allow_world_change, as_json=as_json)
 
 
 @dataclass(frozen=True)
