@@ -202,7 +202,8 @@ def test_example_trains_on_a_terminal_and_reads_the_digits(on_terminal, run_klad
     lines = lines_of(output)
     assert status == 0, output
     assert max(map(len, lines)) <= 80
-    assert lines[0].startswith("run default/default/digits@1 with storage local (kladml-backends-local ")
+    assert lines[:2] == ["preparing the run ...", ""]  # the second one wipes the first one away
+    assert lines[2].startswith("run default/default/digits@1 with storage local (kladml-backends-local ")
     bars = [line for line in lines if line.endswith(" left")]
     assert any(re.search(r"^epoch +2/20 .* \d+/23 loss .*val_accuracy", line) for line in bars)
     assert any(re.search(r"^epoch +2/20  loss .*  val_accuracy 0\.\d{4}", line) for line in lines)

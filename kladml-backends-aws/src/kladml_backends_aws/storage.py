@@ -20,7 +20,7 @@ from kladml_backends_aws.errors import OWNER, S3_ERRORS, is_absent, storage_erro
 from kladml_backends_aws.settings import S3Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _LONGEST_LINK = 7 * 24 * 3600
 """Seconds that a presigned URL lasts at most; a limit of signature version 4."""
@@ -72,13 +72,16 @@ class S3Storage(StorageInterface):
         self._endpoint = self._client.meta.endpoint_url
         self._transfer = TransferConfig(num_download_attempts=3)
 
-    def upload_file(self, local_path: str | Path, bucket: str, key: str) -> str:
+    def upload_file(
+        self, local_path: str | Path, bucket: str, key: str, tell: Callable[[int], object] | None = None
+    ) -> str:
         """Store a local file, in parts if it is large; S3 shows the object only when it is complete.
 
         Args:
             local_path: The file to store.
             bucket: An existing bucket.
             key: Its name in the bucket, below the storage's prefix.
+            tell: Is told each number of bytes that went, by several threads; less than 0 for those that go again.
 
         Returns:
             The URI of the object, `s3://bucket/prefix/key`.
@@ -89,16 +92,19 @@ class S3Storage(StorageInterface):
         """
         name = self._name(key)
         with self._clear_errors(f"upload {local_path} as '{name}' to bucket '{bucket}'"):
-            self._client.upload_file(str(local_path), bucket, name, Config=self._transfer)
+            self._client.upload_file(str(local_path), bucket, name, Config=self._transfer, Callback=tell)
         return f"s3://{bucket}/{name}"
 
-    def download_file(self, bucket: str, key: str, local_path: str | Path) -> str:
+    def download_file(
+        self, bucket: str, key: str, local_path: str | Path, tell: Callable[[int], object] | None = None
+    ) -> str:
         """Copy an object to a local path; on an error the path is as it was before.
 
         Args:
             bucket: Where the object is.
             key: Its name in the bucket, below the storage's prefix.
             local_path: Where to put it; missing parent folders are made.
+            tell: Is told each number of bytes that came, as by `upload_file`.
 
         Returns:
             The local path.
@@ -114,7 +120,7 @@ class S3Storage(StorageInterface):
         with self._clear_errors(f"download '{name}' from bucket '{bucket}' to {target}"):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                self._client.download_file(bucket, name, str(part), Config=self._transfer)
+                self._client.download_file(bucket, name, str(part), Config=self._transfer, Callback=tell)
                 with part.open("rb+") as file:
                     os.fsync(file.fileno())
                 part.replace(target)

@@ -16,7 +16,7 @@ from kladml_backends_local.confinement import EscapeError, confined_path
 from kladml_backends_local.settings import OWNER, LocalStorageSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kladml.interfaces import BackendContext
 
@@ -73,8 +73,10 @@ class LocalStorage(StorageInterface):
             probe.touch(exist_ok=False)
             probe.unlink()
 
-    def upload_file(self, local_path: str | Path, bucket: str, key: str) -> str:
-        """Copy a local file into the bucket, replacing what was there as a whole.
+    def upload_file(
+        self, local_path: str | Path, bucket: str, key: str, tell: Callable[[int], object] | None = None
+    ) -> str:
+        """Copy a local file into the bucket, replacing what was there as a whole; `tell` is told of its bytes.
 
         Returns:
             The `file://` URI of the stored file.
@@ -88,11 +90,13 @@ class LocalStorage(StorageInterface):
             problem = f"{source} cannot be stored as '{bucket}/{key}': it is no file"
             raise StorageError(problem, owner=OWNER, next_step="check the path")
         with _os_errors(f"{source} cannot be stored as {target}"):
-            _copy_with_parents(source, target)
+            _copy_with_parents(source, target, tell)
         return target.as_uri()
 
-    def download_file(self, bucket: str, key: str, local_path: str | Path) -> str:
-        """Copy a stored file to a local path, replacing what was there as a whole.
+    def download_file(
+        self, bucket: str, key: str, local_path: str | Path, tell: Callable[[int], object] | None = None
+    ) -> str:
+        """Copy a stored file to a local path, replacing what was there as a whole; `tell` is told of its bytes.
 
         Raises:
             ObjectNotFoundError: There is no such key or bucket.
@@ -104,7 +108,7 @@ class LocalStorage(StorageInterface):
             if not source.is_file():
                 problem = f"there is no '{bucket}/{key}' in {self.root}"
                 raise ObjectNotFoundError(problem, owner=OWNER, next_step="check the bucket and the key")
-            _copy_with_parents(source, target)
+            _copy_with_parents(source, target, tell)
         return str(local_path)
 
     def list_files(self, bucket: str, prefix: str = "") -> list[str]:
@@ -190,12 +194,12 @@ def _walk(start: Path, prefix: str) -> Iterator[str]:
                     yield f"{key_prefix}{entry.name}"
 
 
-def _copy_with_parents(source: Path, target: Path) -> None:
+def _copy_with_parents(source: Path, target: Path, tell: Callable[[int], object] | None) -> None:
     """Copy a file into place, making the folders above it."""
     for attempt in range(1, _ATTEMPTS + 1):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            copy_into_place(source, target)
+            copy_into_place(source, target, tell)
         except FileNotFoundError:
             # Another process may have pruned the folder, empty as it still was, after deleting its last file.
             if attempt == _ATTEMPTS or not source.exists():

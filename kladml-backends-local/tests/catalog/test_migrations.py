@@ -24,6 +24,13 @@ from kladml_backends_local import SqlCatalog
 with SqlCatalog(sys.argv[1]) as catalog:
     print(len(catalog.list_runs()))
 """
+HOLD = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+time.sleep(600)
+"""
 
 
 @pytest.fixture
@@ -183,6 +190,7 @@ def test_damaged_database_without_a_backup_says_so(tmp_path):
 
 def test_locked_database_is_named_with_who_may_hold_it(path, url, copy, monkeypatch):
     monkeypatch.setattr(engine, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(engine, "_READING_SECONDS", 0.05)
     monkeypatch.setattr(engine, "_PATIENCE_SECONDS", 0.05)
     with SqlCatalog(url) as catalog, closing(sqlite3.connect(path, isolation_level=None)) as other:
         catalog.check()
@@ -207,6 +215,29 @@ def test_waiting_for_another_process_is_said_and_succeeds(path, url, monkeypatch
             other.execute("COMMIT")
             assert adding.result().label == "3"
     assert f"another process writes to {path}; waiting for up to 60 seconds" in caplog.text
+
+
+@pytest.mark.parametrize("first", ["quickly", "by SQLAlchemy"])
+def test_who_only_reads_says_that_it_waits_too_and_gives_up_sooner(path, url, first, monkeypatch, caplog, start_python):
+    monkeypatch.setattr(engine, "_BUSY_SECONDS", 600)
+    monkeypatch.setattr(engine, "_READING_SECONDS", 0.2)
+    monkeypatch.setattr(engine, "_PATIENCE_SECONDS", 0.05)
+    caplog.set_level("INFO", "kladml_backends_local")
+    with SqlCatalog(url) as catalog:
+        catalog.check()
+    other = start_python(HOLD, path)
+    assert other.stdout.readline() == "held\n"
+    with SqlCatalog(path if first == "quickly" else url) as catalog:
+        with pytest.raises(CatalogError, match="cannot list its runs: database is locked"):
+            catalog.newest_runs(5)
+        assert caplog.text.count(f"another process writes to {path}; waiting for up to 0.2 seconds") == 1
+        monkeypatch.setattr(engine, "_READING_SECONDS", 600)
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(catalog.newest_runs, 5)
+            while "waiting for up to 600" not in caplog.text and not reading.done():
+                time.sleep(0.01)
+            other.kill()
+            assert reading.result()[1] == 3
 
 
 def test_version_of_the_copy_is_that_of_its_tables(path, url, copy):

@@ -13,7 +13,7 @@ from kladml.errors import TrainingError
 from kladml_cli.rank_failures import is_failure, tell, tell_of_output
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kladml.config import TrainingConfig
     from kladml.training.launching.launch import LaunchResult
@@ -41,13 +41,19 @@ def needs_several(training: TrainingConfig, machines: MachineOptions) -> bool:
     return training.distributed and (training.num_processes != 1 or machines.num_machines > 1)
 
 
-def train_in_several(arguments: Sequence[str], configuration: Configuration, machines: MachineOptions) -> int:
+def train_in_several(
+    arguments: Sequence[str],
+    configuration: Configuration,
+    machines: MachineOptions,
+    when_they_start: Callable[[], object] = lambda: None,
+) -> int:
     """Run copies of this command that train together, tell how they ended, and return the exit status.
 
     Args:
         arguments: What follows `kladml` on the command line.
         configuration: The resolved configuration.
         machines: Which machines take part.
+        when_they_start: What is called before they have the terminal.
 
     Raises:
         TrainingError: The processes cannot be started.
@@ -62,6 +68,7 @@ def train_in_several(arguments: Sequence[str], configuration: Configuration, mac
     here = processes_here(training, machines, on_cpu=on_cpu)
     # On the local disk: a network's may know neither locks nor shared memory.
     folder = RankFolder(Path(tempfile.mkdtemp(prefix="kladml-ranks-")))
+    when_they_start()
     result = launch(
         [sys.executable, "-m", "kladml_cli", *arguments],
         num_processes=here,

@@ -184,7 +184,9 @@ class OpenPlace:
 
         def of_storage() -> RunRecord | None:
             stored = self.storage_of(run)
-            return None if stored is None else stored_record(run, Place(sources["storage"], *stored))
+            if stored is None:
+                return None
+            return stored_record(run, Place(sources["storage"], *stored), self.workspace.state)
 
         def of_tracker() -> RunRecord | None:
             return None if tracker is None else tracked_record(run, tracker)

@@ -11,7 +11,7 @@ from kladml.plugins import hookimpl
 from kladml_cli.run_note import RunNote, outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import FrameType
     from typing import NoReturn
@@ -25,6 +25,7 @@ class RunWatch:
 
     Args:
         note: A file to keep for those who look at the run from outside, as a `RunNote`; none by default.
+        when_it_starts: What is called when the run begins.
 
     Attributes:
         run: The run, or None before it begins.
@@ -32,16 +33,18 @@ class RunWatch:
         seconds: How long it took, 0 while it goes on.
     """
 
-    def __init__(self, note: Path | None = None) -> None:
+    def __init__(self, note: Path | None = None, when_it_starts: Callable[[], object] = lambda: None) -> None:
         self.run: RunInfo | None = None
         self.status: str | None = None
         self.seconds = 0.0
         self._began = 0.0
         self._note = note
+        self._when_it_starts = when_it_starts
 
     @hookimpl
     def kladml_run_started(self, run: RunInfo) -> None:
         """Remember the run."""
+        self._when_it_starts()
         self.run, self._began = run, time.monotonic()
         self._write_note()
 

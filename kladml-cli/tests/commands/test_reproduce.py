@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 
 import pytest
 
@@ -32,6 +33,16 @@ def test_a_run_that_comes_out_the_same_is_exact(kladml, one_run):
         "different_files": [],
     }
     assert "made to reproduce default/default/digits@1" in kladml("runs", "show", "@2").output
+
+
+def test_nothing_is_written_outside_the_workspace(kladml, one_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    assert kladml("reproduce", "@1", *ON).status == 0
+    (one_run / "data").rename(one_run / "moved")
+    (one_run / "kladml.yaml").write_text("storage: {local: {root: moved}}\n")
+    (one_run / ".kladml/runs").rename(one_run / "elsewhere")
+    assert "model.py:MeanModel" in kladml("runs", "show", "@1").output  # as the storage has it
+    assert list((one_run / ".kladml/tmp").iterdir()) == []
 
 
 def test_data_that_differs_is_named(kladml, one_run):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import contextmanager
+
 import pytest
 
 from kladml.datasets import DatasetReference, DatasetStore
 from kladml.datasets.transfer import DatasetTransfer
 from kladml.errors import DataError, StorageError
+from kladml.files.scratch import SCRATCH
 from kladml.testing.fakes import MemoryStorage
 
 
@@ -107,17 +111,24 @@ def test_a_removed_version_comes_back(transfer, store, tree):
     assert store.get("blobs") == version
 
 
-def test_moving_writes_nothing_outside_the_workspace(transfer, elsewhere, store, tree, tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "no such folder"))
-    version, _ = store.add("blobs", tree({"a": b"one"}))
+def test_what_moves_is_told_and_nothing_is_written_outside(transfer, elsewhere, store, tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    version, _ = store.add("blobs", tree({"a": b"one", "b": b"three"}))
+    told = []
+
+    @contextmanager
+    def progress(label, total):
+        told.append((label, total, moved := []))
+        yield moved.append
+
+    transfer.push(version, progress)
+    elsewhere.pull(reference("blobs"), progress)
+    assert [(label, total, sum(moved)) for label, total, moved in told] == [
+        ("pushing blobs@1", 8, 8),
+        ("pulling blobs@1", 8, 8),
+    ]
     for side in (transfer, elsewhere):
-        left = side._store.state / "transfer" / "tmp-left by a process that was killed"
-        left.mkdir(parents=True)
-        (left / "manifest.json").write_text("{")
-    transfer.push(version)
-    assert elsewhere.pull(reference("blobs")) == (version, 1)
-    for side in (transfer, elsewhere):
-        assert [*side._store.state.glob("transfer/[!.]*")] == []
+        assert [*(side._store.state / SCRATCH).iterdir()] == []
 
 
 def test_a_storage_that_fails_midway_leaves_no_version(transfer, elsewhere, store, storage, tree, monkeypatch):

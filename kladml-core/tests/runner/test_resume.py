@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from kladml.errors import (
     TrainingError,
     WorkspaceError,
 )
+from kladml.files.scratch import SCRATCH
 from kladml.interfaces import ConfigEntry
 from kladml.runner.record import RunRecord
 from kladml.runner.resume import _configuration_of
@@ -545,6 +547,15 @@ def test_an_empty_machine_goes_on_from_the_storage(backends, data, uninterrupted
         ("default/default/default@1", "FINISHED")
     ]
     assert str(runner.run(Net, data, training=TRAINING).address) == "default/default/default@2"
+
+
+def test_a_run_writes_nothing_outside_its_workspace(backends, data, tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("system") / "absent"))
+    checkpoint = {**TRAINING["checkpoint"], "mirror": True}
+    interrupted(backends, data, training={**TRAINING, "checkpoint": checkpoint})
+    again = elsewhere(backends, tmp_path_factory)
+    assert again.run(Net, data, resume="@1").status == "FINISHED"
+    assert list((again._workspace.state / SCRATCH).iterdir()) == []
 
 
 def test_mirrored_checkpoints_are_in_the_storage_once(backends, data):

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from pathlib import Path
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kladml.errors import CheckpointError, StorageError
+from kladml.files.scratch import SCRATCH
 from kladml.interfaces import StorageInterface
 from kladml.testing.fakes import MemoryStorage
 from kladml.testing.faults import failing
@@ -141,6 +143,18 @@ def test_an_empty_machine_gets_the_newest_and_the_best_checkpoint(save, mirror, 
     assert pulled.latest() == path
     assert number_of(pulled.best()) == 2
     assert {each.name for each in empty.iterdir()} == {"step-00000002", "step-00000005"}
+
+
+def test_what_is_needed_for_a_moment_is_in_the_workspace(storage, store, save, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    state = tmp_path / ".kladml"
+    mirror = CheckpointMirror(storage, BUCKET, PREFIX, state=state)
+    save(1, is_best=True, to=mirror)
+    mirror.wait()
+    assert number_of(pull(storage, BUCKET, PREFIX, tmp_path / "empty", state)) == 1
+    assert list((state / SCRATCH).iterdir()) == []
+    with pytest.raises(OSError, match="absent"):
+        pull(storage, BUCKET, PREFIX, tmp_path / "empty")  # without a workspace there is only the system's folder
 
 
 def test_what_is_saved_after_pulling_is_newer_wherever_it_is_looked_for(save, mirror, storage, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, create_engine, event, make_url
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 _BUSY_SECONDS = 60
+_READING_SECONDS = 10
+"""How long who only reads waits: a person looks at the screen, and nothing is lost."""
 _PATIENCE_SECONDS = 1
+"""How long it is waited in silence, and how long an interrupt may take."""
 _CONNECT_SECONDS = 10
 _DRIVER = "psycopg"
 _BEGIN = "sqlite_begin"
+_FIRST_READ = "SELECT 1 FROM sqlite_master LIMIT 1"
 
 
 def sqlite_url(path: Path) -> URL:
@@ -132,18 +137,27 @@ def _check_references(connection: Any, _record: object) -> None:
 
 def _begin(connection: Connection) -> None:
     # Python's sqlite3 alone would begin a transaction at the first change, not at the first read.
-    begin = connection.get_execution_options().get(_BEGIN, "BEGIN")
-    try:
-        connection.exec_driver_sql(begin)
-    except OperationalError as error:
-        if not is_locked(error.orig):
-            raise
-        log.info(f"another process writes to {shown(connection.engine.url)}; waiting for up to {_BUSY_SECONDS} seconds")
-        _wait_for_others(connection)
-        connection.exec_driver_sql(begin)
+    begin = connection.get_execution_options().get(_BEGIN)
+    if begin is not None:
+        _take(connection, begin, _BUSY_SECONDS)
     else:
-        _wait_for_others(connection)
-
-
-def _wait_for_others(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")  # asks nobody; the first read does, and holds what it gets to the end
+        _take(connection, _FIRST_READ, _READING_SECONDS)
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(_BUSY_SECONDS * 1000)}")
+
+
+def _take(connection: Connection, statement: str, seconds: float) -> None:
+    """Execute what takes SQLite's lock; if another process has it, say so and wait."""
+    deadline: float | None = None
+    while True:
+        try:
+            connection.exec_driver_sql(statement)
+        except OperationalError as error:
+            if not is_locked(error.orig) or (deadline is not None and monotonic() >= deadline):
+                raise
+            if deadline is None:
+                deadline = monotonic() + seconds
+                name = shown(connection.engine.url)
+                log.info(f"another process writes to {name}; waiting for up to {seconds} seconds")
+        else:
+            return

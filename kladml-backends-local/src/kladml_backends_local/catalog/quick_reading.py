@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-_BUSY_SECONDS = 5
+_PATIENCE = 0.2
+"""Seconds; whoever waits for longer is told so, which is left to SQLAlchemy too."""
 
 _EXPERIMENTS = """
 FROM kladml_experiments AS e
@@ -49,7 +50,7 @@ class QuickReader:
         patience: Seconds to wait for others that write.
     """
 
-    def __init__(self, file: Path, patience: float = _BUSY_SECONDS) -> None:
+    def __init__(self, file: Path, patience: float = _PATIENCE) -> None:
         self._file = file
         self._patience = patience
 
@@ -63,8 +64,10 @@ class QuickReader:
         """Return the newest runs, the newest first, and how many there are in all."""
         where, values = _conditions(experiment, None)
         rows = self._read(f"{_RUNS} {where} ORDER BY r.id DESC LIMIT ?", [*values, limit])
+        if rows is None:
+            return None
         count = self._read(f"SELECT count(*) {_EXPERIMENTS} {_JOINED} {where}", values)
-        return None if rows is None or count is None else (list(_catalog_runs(rows)), max(count[0][0], len(rows)))
+        return None if count is None else (list(_catalog_runs(rows)), max(count[0][0], len(rows)))
 
     def experiments(self) -> list[ExperimentAddress] | None:
         """Return the experiments, sorted."""

@@ -48,6 +48,7 @@ Examples:
 """
 
 _DAMAGED = {"fg": "red"}
+_BLOCK = 1 << 20
 
 
 def _target_argument(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -180,7 +181,6 @@ def _chosen(folder: Path, found: Sequence[Path], *, best: bool, step: int | None
 def _copy_weights(checkpoint: Path, out: Path) -> int:
     """Verify a checkpoint, copy its weights to a file that is there whole or not at all, and return its bytes."""
     import secrets
-    import shutil
 
     from kladml.training.checkpointing.format import MODEL
     from kladml.training.checkpointing.manifest import verify as verify_checkpoint
@@ -190,7 +190,16 @@ def _copy_weights(checkpoint: Path, out: Path) -> int:
         verify_checkpoint(checkpoint, progress)
     temporary = out.with_name(f".tmp-{secrets.token_hex(4)}-{out.name}")
     try:
-        shutil.copyfile(checkpoint / MODEL, temporary)  # the file is what torch and transformers read already
+        # The file is what torch and transformers read already.
+        source = checkpoint / MODEL
+        with (
+            bar(f"writing {out.name}", source.stat().st_size) as progress,
+            source.open("rb") as reader,
+            temporary.open("xb") as writer,
+        ):
+            while block := reader.read(_BLOCK):
+                writer.write(block)
+                progress(len(block))
         temporary.replace(out)
     finally:
         temporary.unlink(missing_ok=True)

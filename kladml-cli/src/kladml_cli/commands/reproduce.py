@@ -117,6 +117,7 @@ def _train(opened: OpenPlace, place: RunPlace, page: RunPage, recipe: Recipe) ->
     from kladml.runner import ExperimentRunner
     from kladml.runner.selection import DEFAULT
     from kladml_cli.exits import RunFailed
+    from kladml_cli.passing_note import PREPARING, passing_note
     from kladml_cli.progress import bar
     from kladml_cli.run_watch import RunWatch, signals_end_the_run
 
@@ -131,22 +132,23 @@ def _train(opened: OpenPlace, place: RunPlace, page: RunPage, recipe: Recipe) ->
             for line in found:
                 click.echo(f"may differ: {line}", err=True)
 
-    watch = RunWatch()
-    runner = ExperimentRunner(
-        config=place.config_source or DEFAULT,
-        workspace=opened.workspace,
-        hooks=[watch, StartWatch()],
-        profile=place.profile,
-        overrides=[*recipe.entries, *place.overrides],
-        code=recipe.code,
-        tags={REPRODUCES: page.address},
-        progress=bar,
-    )
-    try:
-        with signals_end_the_run():
-            result = runner.run()
-    except BaseException as error:
-        raise RunFailed(error, watch.outcome) from error
+    with passing_note(PREPARING) as end_note:
+        watch = RunWatch(when_it_starts=end_note)
+        runner = ExperimentRunner(
+            config=place.config_source or DEFAULT,
+            workspace=opened.workspace,
+            hooks=[watch, StartWatch()],
+            profile=place.profile,
+            overrides=[*recipe.entries, *place.overrides],
+            code=recipe.code,
+            tags={REPRODUCES: page.address},
+            progress=bar,
+        )
+        try:
+            with signals_end_the_run():
+                result = runner.run()
+        except BaseException as error:
+            raise RunFailed(error, watch.outcome) from error
     return result, found
 
 
@@ -155,13 +157,16 @@ def _outcome(opened: OpenPlace, page: RunPage, result: RunResult) -> Outcome:
     from kladml.history.reproduction import outcome_of
     from kladml.history.weights import different_weights
     from kladml.log import get_logger
+    from kladml_cli.progress import bar
 
     weights = None
     try:
         before = opened.storage_of(page.run)
         now = opened.storage_of(opened.catalog.get_run(result.address))
         if before is not None and now is not None:
-            weights = different_weights((*before, page.run.address), (*now, result.address))
+            one, other = (*before, page.run.address), (*now, result.address)
+            with bar("comparing weights", None):
+                weights = different_weights(one, other, opened.workspace.state)
     except (BackendError, ConfigError, PluginError) as error:
         get_logger(__name__).warning(f"the weights cannot be compared: {error}")
     return outcome_of(page.run.metrics, result.metrics, weights)

@@ -90,7 +90,7 @@ def _parse(targets: str) -> dict[str, str]:
 
 def _copy_files(opened: OpenPlace, page: RunPage, name: str) -> CopiedFiles:
     from kladml.errors import StorageError
-    from kladml.history.copying import Place, copy_files, files_of
+    from kladml.history.copying import Place, bytes_to_copy, copy_files, files_of
     from kladml_cli.progress import bar
 
     had = opened.storage_of(page.run)
@@ -103,20 +103,22 @@ def _copy_files(opened: OpenPlace, page: RunPage, name: str) -> CopiedFiles:
     if not names:
         problem = f"there are no files of {page.address} in {source or page.folder / 'artifacts'}"
         raise StorageError(problem, next_step=f"kladml runs show {page.address} tells what is known of it")
-    with bar(f"{page.address} to {name}", len(names)) as progress:
-        return copy_files(page, source, target, progress)
+    with bar(f"{page.address} to {name}", bytes_to_copy(page, source)) as tell:
+        return copy_files(page, source, target, tell, opened.workspace.state)
 
 
 def _copy_records(opened: OpenPlace, page: RunPage, name: str) -> CopiedRecords:
     from kladml.errors import TrackerError
     from kladml.history.record_copying import copy_records
+    from kladml_cli.progress import bar
 
     if page.run.status == "RUNNING":
         problem = f"run {page.address} is RUNNING"
         raise TrackerError(problem, next_step="copy it when it has ended")
     with opened.configuration.open_tracker(name) as tracker:
         tracker.check()
-        return copy_records(page, name, tracker)
+        with bar(f"{page.address} to {name}", None):
+            return copy_records(page, name, tracker)
 
 
 def _print(page: RunPage, chosen: dict[str, str], files: CopiedFiles | None, records: CopiedRecords | None) -> None:

@@ -121,9 +121,12 @@ def train(
     CONFIG is a YAML file for this run, or the name of one in data/configs. Over it come KLADML_* variables and the
     options here; below it comes kladml.yaml of the workspace.
     """
+    from kladml.training.launching.rank_folder import own_rank
     from kladml.training.launching.supervised import accept_supervision
     from kladml.workspace import Workspace, find_config
     from kladml_cli.launching import is_started_by_launcher, needs_several, train_in_several
+    from kladml_cli.passing_note import PREPARING, passing_note
+    from kladml_cli.run_watch import RunWatch
     from kladml_cli.train_failure import failure_as_json
 
     supervisor = accept_supervision()
@@ -134,11 +137,13 @@ def train(
             config, resume = resume, LATEST
         config_file = None if config is None else find_config(found, config)
         sources = _Sources(found, config_file, config_source, profile, entries_of(context))
-        if not is_started_by_launcher():
-            configuration = sources.configuration(experiment)
-            if needs_several(configuration.resolved.run.training, machines):
-                context.exit(train_in_several(arguments_of(context), configuration, machines))
-        _run(sources, supervisor, experiment, resume, allow_world_change=allow_world_change, as_json=as_json)
+        with passing_note(PREPARING) as end_note:
+            if not is_started_by_launcher():
+                configuration = sources.configuration(experiment)
+                if needs_several(configuration.resolved.run.training, machines):
+                    context.exit(train_in_several(arguments_of(context), configuration, machines, end_note))
+            watch = RunWatch(supervisor.run if supervisor is not None and own_rank() == 0 else None, end_note)
+            _run(sources, supervisor, watch, experiment, resume, allow_world_change=allow_world_change, as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -219,6 +224,7 @@ def _is_config(text: str, workspace: Workspace) -> bool:
 def _run(
     sources: _Sources,
     supervisor: RankFolder | None,
+    watch: RunWatch,
     experiment: str | None,
     resume: str | None,
     *,
@@ -227,13 +233,12 @@ def _run(
 ) -> None:
     """Train in this process, which may be one of several, and print the result if it is the main one."""
     from kladml.training.launching.rank_folder import own_rank
-    from kladml_cli.run_watch import RunWatch, signals_end_the_run
+    from kladml_cli.run_watch import signals_end_the_run
 
     # The user's own modules are found in the current folder, as Python itself would find them.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     is_main = own_rank() == 0
-    watch = RunWatch(supervisor.run if supervisor is not None and is_main else None)
     runner = sources.runner(watch)
     missing: KladMLError | None = None
     try:

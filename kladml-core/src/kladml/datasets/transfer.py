@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kladml.datasets.lock import locked
 from kladml.datasets.manifest import Manifest
 from kladml.datasets.progress import in_threads, silent
 from kladml.datasets.seals import damaged
 from kladml.errors import DataError, ObjectNotFoundError
+from kladml.files.scratch import scratch_folder
+from kladml.interfaces.telling import download_telling, upload_telling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
     from kladml.datasets.manifest import FileEntry
     from kladml.datasets.progress import Progress
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
     from kladml.interfaces import StorageInterface
 
 PREFIX = "datasets"
-
-_TEMPORARY = "tmp-"
 
 
 class DatasetTransfer:
@@ -74,8 +70,8 @@ class DatasetTransfer:
         missing = [file for file in _once(manifest) if file.digest not in kept]
 
         def upload(file: FileEntry, tell: Callable[[int], object]) -> None:
-            self._storage.upload_file(self._store.objects.path(file.digest), self._bucket, _key(file.digest))
-            tell(file.size)
+            path = self._store.objects.path(file.digest)
+            upload_telling(self._storage, path, self._bucket, _key(file.digest), tell)
 
         with progress(f"pushing {manifest.reference}", sum(file.size for file in missing)) as tell:
             in_threads(upload, missing, tell)
@@ -136,7 +132,8 @@ class DatasetTransfer:
         """Store a manifest, unless another version of that number came there meanwhile."""
         if self._has(manifest):
             return
-        with self._place_for_manifest(f"pushing {manifest.reference}") as path:
+        with scratch_folder(self._store.state) as folder:
+            path = folder / "manifest.json"
             path.write_text(manifest.to_json(), encoding="utf-8")
             self._storage.upload_file(path, self._bucket, _manifest_key(manifest.reference))
         self._has(manifest)  # of two that are stored at the same moment the last one stays
@@ -156,7 +153,7 @@ class DatasetTransfer:
 
     def _download(self, file: FileEntry, tell: Callable[[int], object]) -> None:
         def write(path: Path) -> None:
-            self._storage.download_file(self._bucket, _key(file.digest), path)
+            download_telling(self._storage, self._bucket, _key(file.digest), path, tell)
 
         try:
             fault = self._store.objects.take_downloaded(write, file.digest, file.size)
@@ -165,26 +162,16 @@ class DatasetTransfer:
         if fault is not None:
             problem = f"the content of {file.name} in the storage is not what it was: {fault}"
             raise DataError(problem, next_step="push the version again from where it is whole")
-        tell(file.size)
 
     def _manifest(self, reference: DatasetReference) -> Manifest:
-        with self._place_for_manifest(f"looking for {reference} in the storage") as path:
+        with scratch_folder(self._store.state) as folder:
+            path = folder / "manifest.json"
             self._storage.download_file(self._bucket, _manifest_key(reference), path)
             manifest = Manifest.read(path, owner=f"{self._bucket}/{_manifest_key(reference)} in the storage")
         if manifest.reference != reference:
             problem = f"the storage has {manifest.reference} in the place of {reference}"
             raise DataError(problem, next_step="push the version again from where it is whole")
         return manifest
-
-    @contextmanager
-    def _place_for_manifest(self, what: str) -> Iterator[Path]:
-        """Give a path in the workspace for a file on its way, also to a storage that writes others beside it."""
-        folder = self._store.state / "transfer"
-        with locked(folder / ".lock", what):
-            for left in folder.glob(f"{_TEMPORARY}*"):  # by a process that was killed
-                shutil.rmtree(left, ignore_errors=True)
-            with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=folder) as temporary:
-                yield Path(temporary, "manifest.json")
 
     def _contents(self) -> set[str]:
         """Return the digests of the contents in the storage."""

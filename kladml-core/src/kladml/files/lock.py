@@ -62,7 +62,7 @@ class FolderLock:
             if self._descriptor is None:
                 del _held_here()[name]
         with suppress(OSError):  # a disk that is full: the lock holds, and nobody learns whose it is
-            self._write_note()
+            write_note(self._note.parent)
 
     def let_go(self) -> None:
         """Let go of the lock; harmless if it was not taken."""
@@ -101,16 +101,6 @@ class FolderLock:
         except FileNotFoundError:
             return False
 
-    def _write_note(self) -> None:
-        with written_whole(self._note) as temporary:
-            note = {
-                "pid": os.getpid(),
-                "birth": birth_of(os.getpid()),
-                "host": socket.gethostname(),
-                "since": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-            temporary.write_text(json.dumps(note), encoding="utf-8")
-
     def _holder(self) -> dict[str, object]:
         try:
             note = json.loads(self._note.read_text(encoding="utf-8"))
@@ -123,6 +113,22 @@ class FolderLock:
         if not holder:
             return "another process"
         return f"process {holder.get('pid', '?')} on {holder.get('host', '?')}, since {holder.get('since', '?')}"
+
+
+def write_note(folder: Path) -> None:
+    """Note in a folder that this process has it.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    with written_whole(folder / HOLDER) as temporary:
+        note = {
+            "pid": os.getpid(),
+            "birth": birth_of(os.getpid()),
+            "host": socket.gethostname(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        temporary.write_text(json.dumps(note), encoding="utf-8")
 
 
 def lost_holder(folder: Path) -> int | None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kladml.errors import CapabilityError, StorageError
+from kladml.files.scratch import scratch_folder
 from kladml.history.weights import sha256_of
+from kladml.interfaces.telling import download_telling, upload_telling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from kladml.history.pages import RunPage
     from kladml.interfaces import StorageInterface
@@ -59,8 +60,22 @@ def files_of(page: RunPage, source: Place | None) -> list[str]:
     return sorted(path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file())
 
 
+def bytes_to_copy(page: RunPage, source: Place | None) -> int | None:
+    """Return how many bytes copying the files of a run moves, there and back; None where a storage has them.
+
+    A storage tells no sizes before it gives a file.
+    """
+    if source is not None:
+        return None
+    return 2 * sum((page.folder / "artifacts" / name).stat().st_size for name in files_of(page, source))
+
+
 def copy_files(
-    page: RunPage, source: Place | None, target: Place, progress: Callable[[int], None] = lambda _: None
+    page: RunPage,
+    source: Place | None,
+    target: Place,
+    tell: Callable[[int], object] = lambda _: None,
+    state: Path | None = None,
 ) -> CopiedFiles:
     """Copy the files of a run to another storage, and read each back to compare its SHA-256.
 
@@ -68,35 +83,41 @@ def copy_files(
         page: The run.
         source: Where they are, or None for the run's folder.
         target: Where they go, under the same keys.
-        progress: Called with 1 for every file.
+        tell: Is told each number of bytes that moved, there and back, also by other threads.
+        state: The `.kladml` folder of the workspace, for what is needed for a moment; without it, that goes to the
+            system's folder for temporary files.
 
     Raises:
         StorageError: A file cannot be copied, arrived damaged, or is another one there.
     """
     copied = CopiedFiles()
-    with tempfile.TemporaryDirectory(prefix="kladml-") as folder:
+    with scratch_folder(state) as folder:
         for name in files_of(page, source):
             key = f"{page.run.address.path}/{name}"
             if source is None:
                 local = page.folder / "artifacts" / name
             else:
-                local = Path(source.storage.download_file(source.bucket, key, Path(folder, "source")))
+                local = folder / "source"
+                download_telling(source.storage, source.bucket, key, local, tell)
             digest = sha256_of(local)
             if target.storage.exists(target.bucket, key):
-                _check(target, key, digest, Path(folder, "target"))
+                tell(local.stat().st_size)
+                _check(target, key, digest, folder / "target", tell)
                 copied.already_there.append(key)
             else:
-                target.storage.upload_file(local, target.bucket, key)
-                _check(target, key, digest, Path(folder, "target"), is_new=True)
+                upload_telling(target.storage, local, target.bucket, key, tell)
+                _check(target, key, digest, folder / "target", tell, is_new=True)
             copied.sha256[key] = digest
-            progress(1)
     return copied
 
 
-def _check(target: Place, key: str, digest: str, file: Path, *, is_new: bool = False) -> None:
+def _check(
+    target: Place, key: str, digest: str, file: Path, tell: Callable[[int], object], *, is_new: bool = False
+) -> None:
     """Compare what is in a storage; what has just arrived there and is damaged does not stay."""
     try:
-        found = sha256_of(Path(target.storage.download_file(target.bucket, key, file)))
+        download_telling(target.storage, target.bucket, key, file, tell)
+        found = sha256_of(file)
     except StorageError:  # some storages notice themselves that they do not give back what they were given
         if is_new:
             with suppress(StorageError, CapabilityError):

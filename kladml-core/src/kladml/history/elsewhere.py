@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import ast
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kladml.config import RunConfig, schema_keys
 from kladml.errors import ObjectNotFoundError
+from kladml.files.scratch import scratch_folder
 from kladml.runner.record import RECORD, RunRecord
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kladml.history.copying import Place
     from kladml.interfaces import CatalogRun, TrackerInterface
 
 
-def stored_record(run: CatalogRun, place: Place) -> RunRecord | None:
+def stored_record(run: CatalogRun, place: Place, state: Path | None = None) -> RunRecord | None:
     """Return the record that a run's storage has, or None.
 
     Args:
         run: The run.
         place: Its storage.
+        state: The `.kladml` folder of the workspace, for what is needed for a moment; without it, that goes to the
+            system's folder for temporary files.
 
     Raises:
         StorageError: The storage fails.
         WorkspaceError: The record cannot be read.
     """
-    with tempfile.TemporaryDirectory(prefix="kladml-") as folder:
+    with scratch_folder(state) as folder:
         try:
-            place.storage.download_file(place.bucket, f"{run.address.path}/{RECORD}", Path(folder, RECORD))
+            place.storage.download_file(place.bucket, f"{run.address.path}/{RECORD}", folder / RECORD)
         except ObjectNotFoundError:
             return None
-        record = RunRecord.read(Path(folder))
+        record = RunRecord.read(folder)
     is_same = record is not None and run.run_id in (record.run_id, *record.earlier_ids)
     return record if is_same else None
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from kladml.files.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,13 +22,19 @@ Stored = tuple["StorageInterface", str, "RunAddress"]
 """Where the files of a run are: the storage, the bucket, and the run."""
 
 
-def different_weights(one: Stored, other: Stored) -> list[str] | None:
+def different_weights(one: Stored, other: Stored, state: Path | None = None) -> list[str] | None:
     """Return the names of the files of weights that two runs do not have in common, or None where a run has none.
+
+    Args:
+        one: One of them.
+        other: The other.
+        state: The `.kladml` folder of the workspace, for what is needed for a moment; without it, that goes to the
+            system's folder for temporary files.
 
     Raises:
         StorageError: A storage fails.
     """
-    with tempfile.TemporaryDirectory(prefix="kladml-") as folder:
+    with scratch_folder(state) as folder:
         found = []
         for name, (storage, bucket, address) in (("one", one), ("other", other)):
             target = Path(folder, name)

@@ -47,14 +47,16 @@ class RunFiles:
         folder: The run's folder in the workspace's state.
         storage: The selected storage, or None to keep the files in the folder only.
         bucket: The configured bucket, or None for the storage's default.
+        state: The `.kladml` folder of the workspace, for what is needed for a moment.
     """
 
-    def __init__(self, folder: Path, storage: Selected | None, bucket: str | None) -> None:
+    def __init__(self, folder: Path, storage: Selected | None, bucket: str | None, state: Path) -> None:
         self.folder = folder
         self.checkpoints = folder / CHECKPOINTS
         self._outbox = folder / "artifacts"
         self._storage = storage
         self._bucket = bucket
+        self._state = state
         self._mirror: CheckpointMirror | None = None
         self._uris: dict[str, str] = {}
 
@@ -156,7 +158,8 @@ class RunFiles:
                 backend.upload_file(str(self.folder / name), bucket, f"{address.path}/{name}")
         except Exception as error:  # noqa: BLE001 - a storage that fails does not end a training
             log.warning(f"{self._storage} could not keep what another machine needs to resume run {address}: {error}")
-        self._mirror = CheckpointMirror(backend, bucket, f"{address.path}/{CHECKPOINTS}", keep_last=keep_last)
+        prefix = f"{address.path}/{CHECKPOINTS}"
+        self._mirror = CheckpointMirror(backend, bucket, prefix, keep_last=keep_last, state=self._state)
         return self._mirror
 
     def write_newest_checkpoint(self, address: RunAddress) -> None:

@@ -256,7 +256,8 @@ class ExperimentRunner:
                 yield None
                 return
             try:
-                yield StoredRuns(storage.backend, config.run.artifacts.bucket or storage.backend.default_bucket)
+                bucket = config.run.artifacts.bucket or storage.backend.default_bucket
+                yield StoredRuns(storage.backend, bucket, workspace.state)
             finally:
                 if not storage.borrowed:
                     storage.backend.close()

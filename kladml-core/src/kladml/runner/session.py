@@ -102,7 +102,7 @@ class RunSession:
         info = RunInfo(str(self.address), self.run_id, backends.names(), self.record.tags)
         self.events = RunEvents(info, backends.trackers, backends.publishers, hooks, selected)
         folder = workspace.state / "runs" / self.address.path
-        self.files = RunFiles(folder, backends.storage, config.run.artifacts.bucket)
+        self.files = RunFiles(folder, backends.storage, config.run.artifacts.bucket, workspace.state)
         self.identity = prepared.identity(str(self.address), self.run_id)
         self._fingerprint = prepared.data_fingerprint
         self._locks = locks

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kladml.errors import ObjectNotFoundError
+from kladml.files.scratch import scratch_folder
 from kladml.interfaces import RunAddress
 from kladml.runner.artifacts import CHECKPOINT
 from kladml.runner.record import CHECKPOINTS, CONFIG, RECORD, RunRecord
 from kladml.training.checkpointing.format import MANIFEST
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kladml.interfaces import ExperimentAddress, StorageInterface
 
 _KEPT_IN = (CHECKPOINTS, CHECKPOINT)
@@ -25,11 +26,14 @@ class StoredRuns:
     Args:
         storage: The storage.
         bucket: The bucket there.
+        state: The `.kladml` folder of the workspace, for what is needed for a moment; without it, that goes to the
+            system's folder for temporary files.
     """
 
-    def __init__(self, storage: StorageInterface, bucket: str) -> None:
+    def __init__(self, storage: StorageInterface, bucket: str, state: Path | None = None) -> None:
         self._storage = storage
         self._bucket = bucket
+        self._state = state
 
     def has(self, address: RunAddress) -> bool:
         """Tell whether a run has a complete checkpoint there."""
@@ -47,12 +51,12 @@ class StoredRuns:
 
     def record(self, address: RunAddress) -> RunRecord | None:
         """Return the record of a run, or None."""
-        with tempfile.TemporaryDirectory(prefix="kladml-") as folder:
+        with scratch_folder(self._state) as folder:
             try:
-                self._storage.download_file(self._bucket, f"{address.path}/{RECORD}", str(Path(folder, RECORD)))
+                self._storage.download_file(self._bucket, f"{address.path}/{RECORD}", str(folder / RECORD))
             except ObjectNotFoundError:
                 return None
-            return RunRecord.read(Path(folder))
+            return RunRecord.read(folder)
 
     def fetch(self, address: RunAddress, folder: Path) -> Path | None:
         """Put what is needed to go on with a run into its folder, and return its newest checkpoint, or None.
@@ -68,7 +72,7 @@ class StoredRuns:
                 with suppress(ObjectNotFoundError):
                     self._storage.download_file(self._bucket, f"{address.path}/{name}", str(folder / name))
         for kept in _KEPT_IN:
-            found = pull(self._storage, self._bucket, f"{address.path}/{kept}", folder / CHECKPOINTS)
+            found = pull(self._storage, self._bucket, f"{address.path}/{kept}", folder / CHECKPOINTS, self._state)
             if found is not None:
                 return found
         return None

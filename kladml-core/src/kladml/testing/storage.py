@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kladml.errors import CapabilityError, ObjectNotFoundError, StorageError
+from kladml.interfaces.telling import download_telling, upload_telling
 from kladml.testing.comparison import difference
 from kladml.testing.storage_keys import StorageKeysContract
 
@@ -53,6 +54,17 @@ class StorageContract(StorageKeysContract):
         content = b"".join(block.to_bytes(4, "big") * 1024 for block in range(large // 4096 + 1))[:large]
         put(f"{prefix}model.bin", content)
         assert difference(read(f"{prefix}model.bin"), content) is None
+
+    def test_whoever_waits_is_told_of_every_byte(
+        self, storage: StorageInterface, bucket: str, prefix: str, local_dir: Path, large: int
+    ) -> None:
+        """Where `upload_file` and `download_file` take `tell`, they tell it of all bytes, neither more nor less."""
+        (local_dir / "in.bin").write_bytes(b"x" * large)
+        up: list[int] = []
+        down: list[int] = []
+        upload_telling(storage, local_dir / "in.bin", bucket, f"{prefix}model.bin", up.append)
+        download_telling(storage, bucket, f"{prefix}model.bin", local_dir / "out.bin", down.append)
+        assert (sum(up), sum(down)) == (large, large)
 
     def test_upload_returns_a_uri(self, put: Put, prefix: str) -> None:
         """`upload_file` returns a URI with a scheme; a run's summary shows it to a person."""

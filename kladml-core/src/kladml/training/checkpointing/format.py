@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 MANIFEST = "MANIFEST.json"
@@ -25,6 +25,7 @@ _ITEMS = "items of a mapping"
 # Each chunk is hashed and written without the interpreter's lock; between two of them the training thread may keep
 # the lock for up to 5 ms, so that small chunks would make a save take many times as long.
 _CHUNK = 16 * 2**20
+_BLOCK = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +55,24 @@ class FileEntry:
     size: int
     sha256: str
 
-    def describes(self, file: Path) -> bool:
+    def describes(self, file: Path, tell: Callable[[int], object] = lambda _: None) -> bool:
         """Tell whether a file is what was written.
+
+        Args:
+            file: The file.
+            tell: Is told each number of bytes that was read.
 
         Raises:
             OSError: It cannot be read.
         """
         if file.stat().st_size != self.size:
             return False
-        with file.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest() == self.sha256
+        with file.open("rb", buffering=0) as content:
+            digest, view = hashlib.sha256(), memoryview(bytearray(_BLOCK))
+            while count := content.readinto(view):
+                digest.update(view[:count])
+                tell(count)
+            return digest.hexdigest() == self.sha256
 
 
 def rank_file(rank: int) -> str:

@@ -125,17 +125,16 @@ def checked_files(
 
     Args:
         path: The checkpoint.
-        progress: Called with the bytes of each file that was read.
+        progress: Called with each number of bytes that was read.
 
     Raises:
         CheckpointError: The manifest itself is absent or damaged.
     """
     for name, entry in Manifest.read(path).files.items():
         try:
-            complaint = "" if entry.describes(path / name) else CHANGED
+            complaint = "" if entry.describes(path / name, progress) else CHANGED
         except OSError as error:
             complaint = f"cannot be read ({error.strerror or error})"
-        progress(entry.size)
         yield name, entry, complaint
 
 
@@ -144,7 +143,7 @@ def verify(path: Path, progress: Callable[[int], object] = lambda _: None) -> No
 
     Args:
         path: The checkpoint.
-        progress: Called with the bytes of each file that was read.
+        progress: Called with each number of bytes that was read.
 
     Raises:
         CheckpointError: The manifest or a file is absent, cut or changed.

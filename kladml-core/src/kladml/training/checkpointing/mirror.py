@@ -62,10 +62,14 @@ class CheckpointMirror:
         prefix: How their keys start, such as `project/family/experiment/3/checkpoints`.
         keep_last: How many of the newest stay there; the best one stays as well. A storage that cannot delete
             keeps all.
+        state: The `.kladml` folder of the workspace, for what is needed for a moment; without it, that goes to the
+            system's folder for temporary files.
     """
 
-    def __init__(self, storage: StorageInterface, bucket: str, prefix: str, *, keep_last: int = 2) -> None:
-        self._remote = RemoteCheckpoints(storage, bucket, prefix)
+    def __init__(
+        self, storage: StorageInterface, bucket: str, prefix: str, *, keep_last: int = 2, state: Path | None = None
+    ) -> None:
+        self._remote = RemoteCheckpoints(storage, bucket, prefix, state)
         self._keep_last = keep_last
         self._newest: _Upload | None = None
         self._best: _Upload | None = None

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kladml.errors import CapabilityError, CheckpointError, KladMLError
+from kladml.files.scratch import scratch_folder
 from kladml.log import get_logger
 from kladml.training.checkpointing.format import BEST, MANIFEST, encode_best, step_of
 from kladml.training.checkpointing.manifest import Manifest, damaged, verify
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from kladml.interfaces import StorageInterface
 
 log = get_logger(__name__)
 
 
-def pull(storage: StorageInterface, bucket: str, prefix: str, folder: Path) -> Path | None:
+def pull(storage: StorageInterface, bucket: str, prefix: str, folder: Path, state: Path | None = None) -> Path | None:
     """Download the newest complete checkpoint, and the best one, so that an empty machine can resume.
 
     A checkpoint that is damaged or cannot be downloaded is reported, and the one before it is taken.
@@ -32,6 +32,8 @@ def pull(storage: StorageInterface, bucket: str, prefix: str, folder: Path) -> P
         bucket: The bucket there.
         prefix: How their keys start.
         folder: Where they go, for a `CheckpointStore` to find; it is made when needed.
+        state: The `.kladml` folder of the workspace, for what is needed for a moment; without it, that goes to the
+            system's folder for temporary files.
 
     Returns:
         The newest one, or None if the storage has none.
@@ -40,7 +42,7 @@ def pull(storage: StorageInterface, bucket: str, prefix: str, folder: Path) -> P
         StorageError: The storage cannot list its files.
         CheckpointError: There are checkpoints, and none can be used.
     """
-    remote = RemoteCheckpoints(storage, bucket, prefix)
+    remote = RemoteCheckpoints(storage, bucket, prefix, state)
     names = remote.newest_first()
     newest = next((path for name in names if (path := _attempt(remote, name, folder)) is not None), None)
     if names and newest is None:
@@ -68,12 +70,15 @@ class RemoteCheckpoints:
         storage: The storage.
         bucket: The bucket there.
         prefix: How the keys start.
+        state: The `.kladml` folder of the workspace, for what is needed for a moment; without it, that goes to the
+            system's folder for temporary files.
     """
 
-    def __init__(self, storage: StorageInterface, bucket: str, prefix: str) -> None:
+    def __init__(self, storage: StorageInterface, bucket: str, prefix: str, state: Path | None = None) -> None:
         self._storage = storage
         self._bucket = bucket
         self._prefix = prefix.strip("/")
+        self._state = state
         self._manifests: dict[str, Manifest | None] = {}
         self._can_delete = True
 
@@ -93,8 +98,8 @@ class RemoteCheckpoints:
             self._storage.upload_file(str(folder / file), self._bucket, self._key(name, file))
         self._manifests[name] = manifest
         if manifest.is_best:
-            with tempfile.TemporaryDirectory(prefix="kladml-") as temporary:
-                pointer = Path(temporary, BEST)
+            with scratch_folder(self._state) as temporary:
+                pointer = temporary / BEST
                 pointer.write_bytes(encode_best(name))
                 self._storage.upload_file(str(pointer), self._bucket, self._key(BEST))
 
@@ -188,8 +193,8 @@ class RemoteCheckpoints:
         return self._manifests[name]
 
     def _content(self, key: str) -> bytes:
-        with tempfile.TemporaryDirectory(prefix="kladml-") as folder:
-            return self._fetch(key, Path(folder, "file"))
+        with scratch_folder(self._state) as folder:
+            return self._fetch(key, folder / "file")
 
     def _fetch(self, key: str, file: Path) -> bytes:
         self._storage.download_file(self._bucket, key, str(file))
