@@ -61,10 +61,11 @@ def arguments_of(context: click.Context) -> tuple[str, ...]:
 
 def say(ending: Ending) -> None:
     """Print how a command ends on standard error."""
-    from kladml_cli.terminal import styled
+    from kladml_cli.terminal import printable, styled
 
     label = styled(f"{ending.label}:" if ending.message else ending.label, sys.stderr, fg="red", bold=True)
-    _write(f"{ending.traceback}{label} {ending.message}".rstrip() + "\n")
+    message = printable(ending.message, kept="\n\t")
+    _write(f"{ending.traceback}{label} {message}".rstrip() + "\n")
 
 
 def _report_to_supervisor(error: BaseException, ending: Ending) -> bool:

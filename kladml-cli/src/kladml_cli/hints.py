@@ -8,6 +8,7 @@ import click
 
 from kladml_cli.log_output import is_json
 from kladml_cli.options import Invocation
+from kladml_cli.terminal import printable
 
 
 def hint(text: str) -> None:
@@ -16,7 +17,7 @@ def hint(text: str) -> None:
     `--quiet` keeps that for what went wrong, and log lines as JSON leave no place for a line that is none.
     """
     if not is_quiet() and not is_json():
-        click.echo(text, err=True)
+        click.echo(printable(text, kept="\n"), err=True)
 
 
 def is_quiet() -> bool:

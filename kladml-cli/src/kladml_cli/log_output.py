@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kladml_cli.terminal import wants_colour, width
+from kladml_cli.terminal import printable, wants_colour, width
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +91,7 @@ class LineFormatter(logging.Formatter):
         text = f"{prefix}{record.getMessage()}{facts}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
+        text = printable(text, kept="\n\t")
         if self._wraps:
             text = "\n".join(_wrapped(line) for line in text.splitlines())
         if not self._wants_colour:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kladml_cli.hints import is_quiet
+from kladml_cli.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +43,8 @@ def bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
             if shown is not None:
                 shown.update(count)
             elif monotonic() - begun > _PATIENCE:
-                fresh = click.progressbar(length=max(total, 1), label=label, file=sys.stderr, update_min_steps=least)
+                text, length = printable(label), max(total, 1)
+                fresh = click.progressbar(length=length, label=text, file=sys.stderr, update_min_steps=least)
                 shown = stack.enter_context(fresh)
                 shown.update(done)
 

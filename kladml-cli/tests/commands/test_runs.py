@@ -218,3 +218,51 @@ def test_run_that_is_lost_can_be_copied(kladml, workspace, start_kladml):
     training.wait()
     copied = kladml("runs", "copy", "digits@1", "--to", "tracker=local")
     assert (copied.status, copied.errors) == (0, "")
+
+
+# Names and values that would command a terminal
+
+HOSTILE = "\x1b[31mred\nnext"
+HOSTILE_MODEL = """
+class Hostile(MeanModel):
+    def train(self, X_train, y_train=None):
+        return {"\x1b[31mred\\nnext": float(len(self.x))}
+
+    def __init__(self, x=""):
+        self.x = x
+        self.mean = 0.0
+"""
+
+
+def test_what_is_printed_of_a_store_commands_no_terminal(kladml, train, workspace):
+    with (workspace / "model.py").open("a") as file:
+        file.write(HOSTILE_MODEL)
+    for value in ("\x1b[2Ja\rb", "c"):
+        assert train("--set", f"model.args.x={value}", "--experiment", "digits", model="model.py:Hostile").status == 0
+    assert HOSTILE in json.loads(kladml("runs", "list", "--json").output)[0]["metrics"]
+    for arguments, shown in (
+        (("runs", "list"), "[31mred next"),
+        (("runs", "list", "--tree"), "[31mred next"),
+        (("runs", "show", "@1", "--all", "--plot", HOSTILE), "[2Ja b"),
+        (("compare", "@1", "@2", "--plot", HOSTILE), "[2Ja b"),
+        (("config", "diff", "digits@1", "digits@2"), "[2Ja b"),
+        (("watch", "@2"), "[31mred next"),
+        (("runs", "show", "@1", "--plot", "nosuch"), "[31mred"),
+        (("runs", "list", "--where", "reed > 1"), "no run has a metric 'reed'"),
+    ):
+        outcome = kladml(*arguments)
+        printed = outcome.output + outcome.errors
+        assert shown in printed, arguments
+        assert [character for character in printed if not character.isprintable() and character != "\n"] == []
+        assert not [line for line in outcome.output.splitlines() if line.startswith("next")]
+
+
+def test_a_name_for_people_that_would_command_a_terminal_is_refused(train, workspace):
+    outcome = train("--run-name", "\x1b[31mred")
+    assert outcome.status == 3
+    assert outcome.errors == (
+        "Error: --run-name: run_name must be one line without control characters, not '\\x1b[31mred'; what it is: A "
+        "name for people; the address names the run anyway.\n"
+    )
+    (workspace / "kladml.yaml").write_text('run_name: "two\\nlines"\n')
+    assert "kladml.yaml:1: run_name must be one line" in train().errors

@@ -10,6 +10,7 @@ from kladml_cli.completion.attach import completes
 from kladml_cli.data_place import data_place_options
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import json_option
+from kladml_cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,14 +118,14 @@ def show(*, reference: str, with_files: bool, everything: bool, place: DataPlace
         content = summary(version) if manifest is None else manifest.as_dict() | where(version)
         print_json({"reference": short.reference, **content, "runs": known, "forgotten_runs": forgotten})
         return
-    click.echo(f"{short.reference}  {in_short(short)}")
-    click.echo(f"fingerprint  {short.fingerprint}")
-    click.echo(f"added        {moment(short.created_at)}{'' if manifest is None else f' from {manifest.source}'}")
-    click.echo(f"where        {version.where}")
+    echo(f"{short.reference}  {in_short(short)}")
+    echo(f"fingerprint  {short.fingerprint}")
+    echo(f"added        {moment(short.created_at)}{'' if manifest is None else f' from {manifest.source}'}")
+    echo(f"where        {version.where}")
     for line, run in enumerate(runs if everything else runs[:_SHOWN_RUNS]):
-        click.echo(f"{'' if line else 'trained':<13}{run}")
+        echo(f"{'' if line else 'trained':<13}{run}")
     if len(runs) > _SHOWN_RUNS and not everything:
-        click.echo(f"{'':<13}... and {len(runs) - _SHOWN_RUNS} more runs; see --all")
+        echo(f"{'':<13}... and {len(runs) - _SHOWN_RUNS} more runs; see --all")
     if manifest is None:
         hint(f"Next: {version.next_step}")
         return

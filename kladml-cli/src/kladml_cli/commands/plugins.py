@@ -11,6 +11,7 @@ from kladml_cli.completion.attach import completes
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import json_option
+from kladml_cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,11 +95,12 @@ def show(*, kind: str, name: str, as_json: bool) -> None:
         print_json(description.as_dict())
         return
     for label, text in description.facts.items():
-        click.echo(f"{label:<{max(map(len, description.facts))}}  {text}")
+        echo(f"{label:<{max(map(len, description.facts))}}  {text}")
     if description.settings:
         # What the configuration comes from cannot be configured in it.
         given = "as arguments in Python" if kind == "config" else f"in the section {kind}.{name} of the configuration"
-        click.echo(f"\nSettings, {given}:")
+        echo()
+        echo(f"Settings, {given}:")
     for setting in description.settings:
         _print_setting(setting)
 
@@ -168,7 +170,7 @@ def _print_setting(setting: Setting) -> None:
 
     default = "required" if setting.required else f"default {_text(setting.default)}"
     secret = ", secret: from the environment only" if setting.secret else ""
-    click.echo(f"  {setting.name}: {setting.type_name}, {default}{secret}")
+    echo(f"  {setting.name}: {setting.type_name}, {default}{secret}")
     if setting.doc:
         click.echo(textwrap.fill(setting.doc, width(), initial_indent="      ", subsequent_indent="      "))
 

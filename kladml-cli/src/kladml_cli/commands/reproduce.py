@@ -12,6 +12,7 @@ from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.run_place_options import run_place_options
 from kladml_cli.settings_options import json_option
+from kladml_cli.terminal import echo, printable
 
 if TYPE_CHECKING:
     from kladml.history.pages import RunPage
@@ -63,11 +64,11 @@ def reproduce(*, place: RunPlace, run: str, check: bool, as_json: bool) -> None:
             if as_json:
                 print_json({"run": page.address, "obstacles": before})
             elif not before:
-                click.echo(f"nothing is known that keeps {page.address} from coming out the same")
+                echo(f"nothing is known that keeps {page.address} from coming out the same")
             _fail(before, f"{page.address} may not come out the same")
             return
         for line in before:
-            click.echo(f"may differ: {line}", err=True)
+            click.echo(printable(f"may differ: {line}"), err=True)
         result, found = _train(opened, place, page, recipe)
         before += found
         outcome = _outcome(opened, page, result)
@@ -75,7 +76,7 @@ def reproduce(*, place: RunPlace, run: str, check: bool, as_json: bool) -> None:
         print_json(_as_dict(page, result, before, outcome))
     elif outcome.is_exact:
         what = "final metrics and weights" if outcome.weights is not None else "final metrics (there are no weights)"
-        click.echo(f"exact: {what} of {result.address} are those of {page.address}, to the last bit")
+        echo(f"exact: {what} of {result.address} are those of {page.address}, to the last bit")
     if not outcome.is_exact:
         if not as_json:
             _print_differences(outcome)
@@ -100,7 +101,7 @@ def _train(opened: OpenPlace, place: RunPlace, page: RunPage, recipe: Recipe) ->
         def kladml_run_started(self, run: Any) -> None:
             found.extend(obstacles_at_start(page, run.tags))
             for line in found:
-                click.echo(f"may differ: {line}", err=True)
+                click.echo(printable(f"may differ: {line}"), err=True)
 
     if (here := str(Path.cwd())) not in sys.path:  # as 'kladml train' has it
         sys.path.insert(0, here)
@@ -141,9 +142,9 @@ def _outcome(opened: OpenPlace, page: RunPage, result: RunResult) -> Outcome:
 
 def _print_differences(outcome: Outcome) -> None:
     for name, (before, now) in outcome.metrics.items():
-        click.echo(f"{name}  was {before!r}, is {now!r}")
+        echo(f"{name}  was {before!r}, is {now!r}")
     for name in outcome.weights or ():
-        click.echo(f"{name}  has other weights")
+        echo(f"{name}  has other weights")
 
 
 def _reasons(outcome: Outcome, before: list[str]) -> list[str]:
