@@ -54,6 +54,15 @@ def test_interrupt_is_130(capsys, error):
     assert exits_with(error, capsys) == (130, "Interrupted\n")
 
 
+def test_a_name_that_is_too_long_for_the_file_system_is_one_short_sentence(capsys, tmp_path):
+    with pytest.raises(OSError, match="too long") as raised:
+        (tmp_path / ("5" * 5000)).stat()
+    status, text = exits_with(raised.value, capsys)
+    assert status == 1
+    assert text.endswith("…' is too long for the name of a file; write a shorter one\n")
+    assert len(text) < 200
+
+
 def test_click_errors_keep_their_status(capsys):
     assert exits_with(click.FileError("x", "gone"), capsys)[0] == 1
     assert exits_with(click.ClickException("odd"), capsys) == (1, "Error: odd\n")

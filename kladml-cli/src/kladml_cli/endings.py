@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_SHOWN = 100
 
 
 class RunFailed(Exception):  # noqa: N818 - the outcome of a run; the error is inside
@@ -80,6 +81,8 @@ def ending_of(error: BaseException, *, with_traceback: bool) -> Ending:
 
 
 def _unexpected(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"'{str(error.filename)[:_SHOWN]}…' is too long for the name of a file; write a shorter one"
     if isinstance(error, OSError) and error.errno in _FULL:
         where = f" to {error.filename}" if error.filename else ""
         return f"nothing more can be written{where}: {error.strerror}; make room and repeat it"
