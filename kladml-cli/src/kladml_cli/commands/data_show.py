@@ -55,6 +55,7 @@ def list_datasets(*, name: str | None, place: DataPlace, as_json: bool) -> None:
     latest that is here is listed as well.
     """
     from kladml.datasets import DatasetReference
+    from kladml.datasets.folders import folders_with_files
     from kladml_cli.data_output import moment, summary
     from kladml_cli.hints import hint
     from kladml_cli.terminal import print_json, print_table, size
@@ -64,12 +65,16 @@ def list_datasets(*, name: str | None, place: DataPlace, as_json: bool) -> None:
         known, asked = opened.known(wanted)
         if wanted is not None and not known:
             opened.store.get(DatasetReference(wanted))  # says which there are
+        dropped = set() if wanted else folders_with_files(opened.workspace.data / "datasets")
+    for folder in sorted(dropped - {version.summary.name for version in known}):
+        hint(f"data/datasets/{folder} is a folder, and no data set yet; 'kladml data sync' makes it one")
     found = _latest(known) if wanted is None else known[::-1]
     if as_json:
         print_json([summary(version) for version in found])
         return
     if not found:
-        hint("no data sets yet; 'kladml data add NAME PATH' adds one")
+        if not dropped:
+            hint("no data sets yet; 'kladml data add NAME PATH' adds one")
         return
     rows = [
         (
