@@ -134,6 +134,45 @@ def test_condition_that_no_run_meets_says_so(kladml, rated_runs):
     assert "'kladml experiment list' shows" in kladml("runs", "list", "--experiment", "nosuch").errors
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("--sort", "msee"), "no run has a metric 'msee'; did you mean mse?\n"),
+        (("--sort", "-startedat"), "no run has a metric 'startedat'; did you mean started_at?\n"),
+        (("--sort", "zzzzzz"), "no run has a metric 'zzzzzz'\n"),
+        (("--sort", "params.reff"), "no run has a parameter 'reff'; did you mean params.ref?\n"),
+        (("--where", "mse > 0 or msee > 7"), "no run has a metric 'msee'; did you mean mse?\n"),
+        (("--where", "mse > 0 or params.reff > 7"), "no run has a parameter 'reff'; did you mean params.ref?\n"),
+        (("--sort", "mse", "--where", "params.ref == 'model.py:MeanModel'"), ""),
+    ],
+)
+def test_what_no_run_has_is_named_with_the_nearest_that_one_has(kladml, three_runs, arguments, hint):
+    outcome = kladml("runs", "list", *arguments)
+    assert len(addresses(outcome)) == 3
+    assert outcome.errors == hint
+    as_json = kladml("runs", "list", *arguments, "--json")
+    assert (len(json.loads(as_json.output)), as_json.errors) == (3, hint)
+    assert kladml("runs", "list", *arguments, "-q").errors == ""
+
+
+def test_json_has_all_runs_unless_a_limit_is_given(kladml, workspace):
+    from kladml.interfaces import ExperimentAddress
+    from kladml_backends_local import SqlCatalog
+
+    with SqlCatalog(f"sqlite:///{workspace / '.kladml' / 'catalog.db'}") as catalog:
+        for number in range(25):
+            catalog.add_run(ExperimentAddress.parse("digits"), f"run-{number}", {})
+    outcome = kladml("runs", "list")
+    assert len(outcome.output.splitlines()) == 20
+    assert outcome.errors == "5 older are left out; see --limit\n"
+    for arguments, count in (((), 25), (("--limit", "3"), 3), (("--sort", "number"), 25)):
+        outcome = kladml("runs", "list", "--json", *arguments)
+        numbers = [int(run["address"].partition("@")[2]) for run in json.loads(outcome.output)]
+        assert outcome.errors == ""
+        assert numbers == sorted(range(1, 26), reverse="--sort" not in arguments)[:count]
+    assert "by default 20, and all with --json" in " ".join(kladml("runs", "list", "--help").output.split())
+
+
 def test_tree(kladml, three_runs):
     outcome = kladml("runs", "list", "--tree")
     lines = outcome.output.splitlines()

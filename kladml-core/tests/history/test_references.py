@@ -61,7 +61,9 @@ def test_addresses_with_numbers(add, find, text, label):
 def test_address_of_any_length_is_an_ordinary_error(add, find, label):
     add("digits")
     for text in (f"@{label}", f"digits@{label}"):
-        with pytest.raises(AddressError, match=r"…' is no address of a run: what follows the '@' is too long") as caught:
+        with pytest.raises(
+            AddressError, match=r"…' is no address of a run: what follows the '@' is too long"
+        ) as caught:
             find(text)
         assert len(str(caught.value)) < 300
     with pytest.raises(AddressError, match="there is no run"):
