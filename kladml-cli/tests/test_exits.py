@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -61,6 +62,15 @@ def test_a_name_that_is_too_long_for_the_file_system_is_one_short_sentence(capsy
     assert status == 1
     assert text.endswith("…' is too long for the name of a file; write a shorter one\n")
     assert len(text) < 200
+
+
+def test_interrupt_and_traceback_as_a_log_line(capsys, monkeypatch):
+    monkeypatch.setenv("KLADML_LOG_FORMAT", "json")
+    line = json.loads(exits_with(KeyboardInterrupt("nothing was added"), capsys)[1])
+    assert (line["message"], line["exit_status"], "traceback" in line) == ("Interrupted: nothing was added", 130, False)
+    line = json.loads(exits_with(errors.ConfigError("the thing"), capsys, traceback=True)[1])
+    assert line["message"] == "the thing"
+    assert line["traceback"].startswith("Traceback (most recent call last)")
 
 
 def test_click_errors_keep_their_status(capsys):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 FORMAT_VARIABLE = "KLADML_LOG_FORMAT"
+FORMATS = ("lines", "json")
 
 LOGGERS = (
     "kladml",
@@ -61,9 +62,35 @@ def log_to_stderr(level: int) -> Iterator[None]:
             logger.propagate = propagate
 
 
+def check_format() -> None:
+    """Refuse a format of log lines that there is not.
+
+    Raises:
+        ConfigError: The variable names another one.
+    """
+    name = os.environ.get(FORMAT_VARIABLE)
+    if name and name not in FORMATS:
+        from kladml.errors import ConfigError
+
+        problem = f"${FORMAT_VARIABLE} must be {' or '.join(FORMATS)}, not {name!r}"
+        raise ConfigError(problem, next_step=f"set it to one of them, or unset it, which means {FORMATS[0]}")
+
+
 def is_json() -> bool:
     """Tell whether standard error is read by a collector of log lines, not by people."""
     return os.environ.get(FORMAT_VARIABLE) == "json"
+
+
+def json_line(level: int, message: str, **facts: Any) -> str:
+    """Return what a command says itself as a log line in JSON.
+
+    Args:
+        level: Level of the line.
+        message: What is said.
+        facts: What else the line holds.
+    """
+    line = {"name": "kladml_cli", "levelno": level, "levelname": logging.getLevelName(level), "msg": message}
+    return JsonFormatter().format(logging.makeLogRecord({**line, **facts}))
 
 
 def set_log_level(level: int) -> None:

@@ -15,12 +15,14 @@ def tree(folder):
 
 def test_folder_becomes_a_workspace(kladml, folder):
     outcome = kladml("init")
-    assert (outcome.status, outcome.errors) == (0, "")
+    assert (outcome.status, outcome.errors) == (
+        0,
+        "Next: kladml data add NAME PATH, or kladml init --example digits\n",
+    )
     assert outcome.output.splitlines() == [
         f"{folder} is a KladML workspace",
         "  wrote  .kladml/.gitignore",
         "  wrote  kladml.yaml",
-        "Next: kladml data add NAME PATH, or kladml init --example digits",
     ]
     assert sorted(tree(folder)) == [".kladml/.gitignore", "kladml.yaml"]
     assert sorted(path.name for path in (folder / "data").iterdir()) == ["configs", "datasets", "runs"]
@@ -32,7 +34,14 @@ def test_workspace_in_another_one_is_told(kladml, folder):
     outcome = kladml("init", "below")
     assert outcome.status == 0
     assert f"{folder / 'below'} is nested in the workspace {folder}" in outcome.errors
-    assert kladml("init", "below").errors == ""
+    assert kladml("init", "below").errors.startswith("Next: ")
+
+
+def test_quiet_leaves_what_was_written(kladml, folder):
+    outcome = kladml("init", "--quiet")
+    assert (outcome.status, outcome.errors) == (0, "")
+    assert "Next" not in outcome.output
+    assert "  wrote  kladml.yaml" in outcome.output
 
 
 def test_second_time_changes_nothing_and_says_what_was_kept(kladml, folder):
@@ -43,7 +52,7 @@ def test_second_time_changes_nothing_and_says_what_was_kept(kladml, folder):
     before = tree(folder)
     outcome = kladml("init", "--example", "digits")
     assert outcome.status == 0
-    assert outcome.output.splitlines()[1:-1] == [
+    assert outcome.output.splitlines()[1:] == [
         "  kept   .kladml/.gitignore, which was there",
         "  kept   kladml.yaml, which was there",
         "  wrote  data.py",
@@ -64,7 +73,7 @@ def test_other_folder_is_made_and_the_next_step_leads_there(kladml, folder):
         "kladml.yaml",
         *EXAMPLE[1:],
     ]
-    next_step = outcome.output.splitlines()[-1].removeprefix("Next: ")
+    next_step = outcome.errors.splitlines()[-1].removeprefix("Next: ")
     assert shlex.split(next_step) == ["cd", "a new/place", "&&", "kladml", "train", "train.yaml"]
 
 

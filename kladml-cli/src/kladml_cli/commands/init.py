@@ -60,12 +60,15 @@ def init(*, folder: Path, example: str | None) -> None:
 
 
 def _tell(root: Path, names: Iterable[str], kept: list[str], example: str | None) -> None:
-    click.echo(f"{root} is a KladML workspace")
+    from kladml_cli.hints import hint
+    from kladml_cli.terminal import echo
+
+    echo(f"{root} is a KladML workspace")
     for name in names:
-        click.echo(f"  kept   {name}, which was there" if name in kept else f"  wrote  {name}")
+        echo(f"  kept   {name}, which was there" if name in kept else f"  wrote  {name}")
     here = "" if root == Path.cwd() else f"cd {_shell_word(root)} && "
     step = "train train.yaml" if example else "data add NAME PATH, or kladml init --example digits"
-    click.echo(f"Next: {here}kladml {step}")
+    hint(f"Next: {here}kladml {step}")
 
 
 def _shell_word(path: Path) -> str:

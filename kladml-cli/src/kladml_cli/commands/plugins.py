@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from kladml.interfaces import Setting
     from kladml_cli.plugin_states import PluginState
 
+GROUP_EPILOG = """\
+Examples:
+
+\b
+  kladml plugins list
+  kladml plugins show storage s3
+  kladml plugins check
+"""
+
 LIST_EPILOG = """\
 Examples:
 
@@ -50,7 +59,7 @@ The exit status is 4 if a plugin is broken.
 _STYLES: dict[str, dict[str, Any]] = {"broken": {"fg": "red"}, "collision": {"fg": "yellow"}, "disabled": {"dim": True}}
 
 
-@click.group(cls=CommandGroup)
+@click.group(cls=CommandGroup, epilog=GROUP_EPILOG)
 def plugins() -> None:
     """See which plugins are installed; check them.
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kladml_cli.completion.attach import completes
+from kladml_cli.hints import warn
 from kladml_cli.options import global_options
 from kladml_cli.run_place_options import run_place_options
 from kladml_cli.settings_options import json_option
-from kladml_cli.terminal import echo, printable
+from kladml_cli.terminal import echo
 
 if TYPE_CHECKING:
     from kladml.history.pages import RunPage
@@ -68,7 +69,7 @@ def reproduce(*, place: RunPlace, run: str, check: bool, as_json: bool) -> None:
             _fail(before, f"{page.address} may not come out the same")
             return
         for line in before:
-            click.echo(printable(f"may differ: {line}"), err=True)
+            warn(line, "may differ")
         result, found = _train(opened, place, page, recipe)
         before += found
         outcome = _outcome(opened, page, result)
@@ -101,7 +102,7 @@ def _train(opened: OpenPlace, place: RunPlace, page: RunPage, recipe: Recipe) ->
         def kladml_run_started(self, run: Any) -> None:
             found.extend(obstacles_at_start(page, run.tags))
             for line in found:
-                click.echo(printable(f"may differ: {line}"), err=True)
+                warn(line, "may differ")
 
     if (here := str(Path.cwd())) not in sys.path:  # as 'kladml train' has it
         sys.path.insert(0, here)

@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from kladml.interfaces import CatalogRun
     from kladml_cli.run_place import RunPlace
 
+GROUP_EPILOG = """\
+Examples:
+
+\b
+  kladml runs list --sort=-val_accuracy
+  kladml runs show @-1
+  kladml runs copy @best --to storage=s3
+  kladml runs delete @3 --dry-run
+"""
+
 EPILOG = """\
 Examples:
 
@@ -46,7 +56,7 @@ _LIMIT = 20
 _MOST_READ = 100
 
 
-@click.group(cls=CommandGroup)
+@click.group(cls=CommandGroup, epilog=GROUP_EPILOG)
 def runs() -> None:
     """List, show, copy and delete the runs of the workspace.
 

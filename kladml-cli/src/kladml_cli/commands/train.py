@@ -264,9 +264,9 @@ def _show(result: RunResult, watch: RunWatch, *, as_json: bool) -> None:
     import shlex
 
     from kladml.interfaces import RunAddress
-    from kladml_cli.hints import hint
+    from kladml_cli.hints import hint, warn
     from kladml_cli.run_rows import short
-    from kladml_cli.terminal import print_json, printable, styled
+    from kladml_cli.terminal import print_json
 
     outcome = {name: value for name, value in dict(result).items() if name != "model"}
     if as_json:
@@ -280,4 +280,4 @@ def _show(result: RunResult, watch: RunWatch, *, as_json: bool) -> None:
     if not as_json and watch.uses("catalog"):
         hint(f"Next: kladml runs show {shlex.quote(short(RunAddress.parse(str(result.address))))}")
     for warning in result.warnings:
-        click.echo(f"{styled('warning:', sys.stderr, fg='yellow')} {printable(warning)}", err=True)
+        warn(warning)
