@@ -259,6 +259,30 @@ def test_run_that_is_lost_can_be_copied(kladml, workspace, start_kladml):
     assert (copied.status, copied.errors) == (0, "")
 
 
+def test_what_is_said_of_a_damaged_tracking_database_is_true(kladml, train, workspace):
+    assert train("--tracker", "local", "--experiment", "digits").status == 0
+    database = workspace / ".kladml" / "mlflow.db"
+    damaged = b"no database" * 1000
+    database.write_bytes(damaged)
+    for ending in ("-wal", "-shm"):
+        database.with_name(f"mlflow.db{ending}").unlink(missing_ok=True)
+    failed = train("--tracker", "local")
+    assert failed.status == 5
+    assert failed.errors == (
+        f"Error: the tracking database {database} cannot be used: file is not a database (kladml-backends-local); move "
+        f"{database} away, and a new one is made; runs keep their parameters, final values and files without it, and "
+        "'sqlite3 mlflow.db .recover' may save their curves\n"
+    )
+    assert f"move {database} away" in kladml("watch", "digits@1").errors
+    database.rename(workspace / "damaged.db")
+    assert train("--tracker", "local", "--experiment", "digits").status == 0
+    page = json.loads(kladml("runs", "show", "digits@1", "--json").output)
+    assert page["params"]["model.ref"] == "model.py:MeanModel"
+    assert page["artifacts"]
+    assert "digits@1  FINISHED" in kladml("runs", "list").output
+    assert (workspace / "damaged.db").read_bytes() == damaged
+
+
 # Names and values that would command a terminal
 
 HOSTILE = "\x1b[31mred\nnext"
