@@ -23,10 +23,47 @@ def test_folder_becomes_a_workspace(kladml, folder):
         f"{folder} is a KladML workspace",
         "  wrote  .kladml/.gitignore",
         "  wrote  kladml.yaml",
+        "  wrote  .kladml/catalog.db",
     ]
-    assert sorted(tree(folder)) == [".kladml/.gitignore", "kladml.yaml"]
+    assert sorted(tree(folder)) == [".kladml/.gitignore", ".kladml/catalog.db", "kladml.yaml"]
+    assert (folder / ".kladml/spool").is_dir()
+    assert kladml("project", "list", "--json").output == "[]\n"
     assert sorted(path.name for path in (folder / "data").iterdir()) == ["configs", "datasets", "runs"]
     assert (folder / ".kladml/.gitignore").read_text(encoding="utf-8").splitlines()[-1] == "*"
+
+
+@pytest.mark.parametrize(
+    ("text", "variables"),
+    [
+        ("catalog: {sql: {url: 'postgresql://127.0.0.1:1/team'}}\n", {}),
+        ("catalog: none\n", {}),
+        ("catalog: {use: of-the-team}\n", {}),
+        ("trainig: {max_epochs: 3}\n", {}),
+        ("", {"KLADML_CATALOG__SQL__URL": "postgresql://127.0.0.1:1/team"}),
+    ],
+)
+def test_database_that_the_configuration_keeps_elsewhere_is_left_alone(kladml, folder, monkeypatch, text, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    (folder / "kladml.yaml").write_text(text)
+    outcome = kladml("init", "-q")
+    assert (outcome.status, outcome.errors) == (0, "")
+    assert sorted(tree(folder)) == [".kladml/.gitignore", "kladml.yaml"]
+
+
+def test_database_that_is_there_stays_as_it_is(kladml, folder):
+    (folder / ".kladml").mkdir()
+    (folder / ".kladml/catalog.db").write_bytes(b"of a newer version, or damaged")
+    assert kladml("init", "-q").status == 0
+    assert (folder / ".kladml/catalog.db").read_bytes() == b"of a newer version, or damaged"
+
+
+def test_database_that_cannot_be_made_is_an_error(kladml, folder):
+    (folder / ".kladml").mkdir()
+    (folder / ".kladml/spool").write_text("in the way")
+    outcome = kladml("init")
+    assert outcome.status == 3
+    assert f"{folder / '.kladml/spool'} cannot be written" in outcome.errors
 
 
 def test_workspace_in_another_one_is_told(kladml, folder):
