@@ -21,16 +21,17 @@ def hint(text: str) -> None:
         click.echo(printable(text, kept="\n"), err=True)
 
 
-def warn(text: str, label: str = "warning", colour: str = "yellow") -> None:
+def warn(text: str, label: str = "warning", colour: str = "yellow", **facts: str) -> None:
     """Print what a person should look at on standard error; a log line where those are JSON.
 
     Args:
         text: What it is.
         label: What stands before it.
         colour: Colour of the label on a terminal.
+        facts: What else a log line holds, such as the address of a run.
     """
     if is_json():
-        line = json_line(logging.WARNING, text if label == "warning" else f"{label}: {text}")
+        line = json_line(logging.WARNING, text if label == "warning" else f"{label}: {text}", **facts)
     else:
         line = f"{styled(f'{label}:', sys.stderr, fg=colour)} {printable(text)}"
     click.echo(line, err=True)

@@ -280,4 +280,4 @@ def _show(result: RunResult, watch: RunWatch, *, as_json: bool) -> None:
     if not as_json and watch.uses("catalog"):
         hint(f"Next: kladml runs show {shlex.quote(short(RunAddress.parse(str(result.address))))}")
     for warning in result.warnings:
-        warn(warning)
+        warn(warning, run=str(result.address))
