@@ -67,7 +67,7 @@ def say(ending: Ending) -> None:
 
     if is_json():
         parts = [] if ending.label == "Error" else [ending.label]
-        facts = {"traceback": ending.traceback} if ending.traceback else {}
+        facts = {name: text for name in ("run", "traceback") if (text := getattr(ending, name))}
         message = ": ".join([*parts, *filter(None, (ending.message,))])
         _write(json_line(logging.ERROR, message, exit_status=ending.status, **facts) + "\n")
         return
