@@ -23,19 +23,30 @@ def asked(url, content=None):
         return answer.read().decode()
 
 
-def test_pages_show_the_runs_and_end_with_an_interrupt(tmp_path):
-    pytest.importorskip("flask", reason="MLflow as a whole is not installed")
-    (tmp_path / ".kladml").mkdir()
-    with LocalTracker(tmp_path / ".kladml" / "mlflow.db") as tracker:
+@pytest.fixture
+def run_id(tmp_path):
+    """The run of a workspace."""
+    (tmp_path / "place" / ".kladml").mkdir(parents=True)
+    with LocalTracker(tmp_path / "place" / ".kladml" / "mlflow.db") as tracker:
         run_id = tracker.start_run("digits")
         tracker.log_metrics({"val_loss": 0.25}, 1)
         tracker.end_run()
+    return run_id
+
+
+@pytest.fixture
+def pages(tmp_path, run_id):
+    """The command, in its own process group as a shell starts it, once its server answers; and where that is."""
+    pytest.importorskip("flask", reason="MLflow as a whole is not installed")
+    (tmp_path / "home").mkdir()
     port = free_port()
-    command = [sys.executable, "-m", "kladml_cli", "ui", "--web", "--port", str(port)]
+    # No variable that tells MLflow to send no telemetry, as those of a continuous integration or of pytest do.
+    environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(
-            command,
-            cwd=tmp_path,
+            [sys.executable, "-m", "kladml_cli", "ui", "--web", "--port", str(port)],
+            cwd=tmp_path / "place",
+            env={**environment, "HOME": str(tmp_path / "home")},
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -47,15 +58,32 @@ def test_pages_show_the_runs_and_end_with_an_interrupt(tmp_path):
             assert server.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < until, (tmp_path / "log").read_text()
             time.sleep(0.2)
-        assert "<title>MLflow</title>" in asked(f"http://127.0.0.1:{port}/")
-        api = f"http://127.0.0.1:{port}/api/2.0/mlflow"
-        run = json.loads(asked(f"{api}/runs/get?run_id={run_id}"))["run"]
-        assert [(metric["key"], metric["value"]) for metric in run["data"]["metrics"]] == [("val_loss", 0.25)]
-        os.killpg(server.pid, signal.SIGINT)  # as a terminal does
-        assert server.wait(START_SECONDS) == 0
-        assert not answers_http(f"http://127.0.0.1:{port}/health")()
+        yield server, f"http://127.0.0.1:{port}"
     finally:
         if server.poll() is None:
-            os.killpg(server.pid, signal.SIGKILL)
+            server.terminate()
             server.wait()
-    assert f"MLflow's pages: http://127.0.0.1:{port} (Ctrl-C ends them)" in (tmp_path / "log").read_text()
+
+
+def test_pages_show_the_runs_and_end_with_an_interrupt(tmp_path, run_id, pages):
+    server, url = pages
+    assert "<title>MLflow</title>" in asked(f"{url}/")
+    run = json.loads(asked(f"{url}/api/2.0/mlflow/runs/get?run_id={run_id}"))["run"]
+    assert [(metric["key"], metric["value"]) for metric in run["data"]["metrics"]] == [("val_loss", 0.25)]
+    os.killpg(server.pid, signal.SIGINT)  # as a terminal does
+    assert server.wait(START_SECONDS) == 0
+    assert not answers_http(f"{url}/health")()
+    assert (tmp_path / "log").read_text() == f"MLflow's pages: {url} (Ctrl-C ends them)\n"
+    said = (tmp_path / "place/.kladml/mlflow-server.log").read_text()
+    assert "Application shutdown complete" in said
+    assert "Traceback" not in said
+    assert [*(tmp_path / "home").iterdir()] == []
+    assert [path.name for path in (tmp_path / "place").iterdir()] == [".kladml"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_pages_end_with_the_command(pages, number):
+    server, url = pages
+    server.send_signal(number)
+    assert server.wait(START_SECONDS) == 128 + number
+    assert not answers_http(f"{url}/health")()

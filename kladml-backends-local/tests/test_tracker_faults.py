@@ -420,6 +420,31 @@ def test_database_that_is_damaged_takes_nothing_and_what_is_recorded_waits(track
     assert history(tracker.database, run_id) == ([*range(1_000, 2_000)], "FINISHED")
 
 
+def test_database_whose_pages_are_damaged_leads_to_the_way_out(tracker):
+    run_id = tracker.start_run("digits")
+    log(tracker, range(1_000))
+    tracker.patience = 30
+    tracker.end_run()
+    with closing(sqlite3.connect(tracker.database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    tracker.close()
+    whole = tracker.database.read_bytes()
+    with tracker.database.open("r+b") as file:  # the tables are still known, and their rows are not
+        file.seek(4096 * 30)
+        file.write(b"garbage!" * ((len(whole) - 4096 * 30) // 8))
+    advice = f"move {tracker.database} away, and a new one is made"
+    with pytest.raises(TrackerError, match="malformed") as caught:
+        tracker.metric_history(run_id, "loss")
+    assert advice in str(caught.value)
+    with LocalTracker(tracker.database) as another, pytest.raises(TrackerError, match="malformed") as caught:
+        another.check()
+    assert advice in str(caught.value)
+    tracker.database.rename(tracker.database.with_name("damaged.db"))
+    with LocalTracker(tracker.database) as another:
+        another.check()
+        another.start_run("digits")
+
+
 def test_log_of_a_deleted_database_does_not_get_into_the_new_one(lab, database, tmp_path):
     board = lab.Board(tmp_path / "board", 1)
     process = lab.start("record", database, tmp_path / "board", 0, 0.001, lab.SEGMENTS[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -52,6 +53,24 @@ def test_unexpected_error_is_one_line_that_says_how_to_report_it(capsys):
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
 def test_interrupt_is_130(capsys, error):
     assert exits_with(error, capsys) == (130, "Interrupted\n")
+
+
+def test_a_name_that_is_too_long_for_the_file_system_is_one_short_sentence(capsys, tmp_path):
+    with pytest.raises(OSError, match="too long") as raised:
+        (tmp_path / ("5" * 5000)).stat()
+    status, text = exits_with(raised.value, capsys)
+    assert status == 1
+    assert text.endswith("…' is too long for the name of a file; write a shorter one\n")
+    assert len(text) < 200
+
+
+def test_interrupt_and_traceback_as_a_log_line(capsys, monkeypatch):
+    monkeypatch.setenv("KLADML_LOG_FORMAT", "json")
+    line = json.loads(exits_with(KeyboardInterrupt("nothing was added"), capsys)[1])
+    assert (line["message"], line["exit_status"], "traceback" in line) == ("Interrupted: nothing was added", 130, False)
+    line = json.loads(exits_with(errors.ConfigError("the thing"), capsys, traceback=True)[1])
+    assert line["message"] == "the thing"
+    assert line["traceback"].startswith("Traceback (most recent call last)")
 
 
 def test_click_errors_keep_their_status(capsys):

@@ -36,6 +36,12 @@ def test_lines_on_a_pipe_are_plain_and_whole(capsys):
     assert capsys.readouterr().err == "word " * 40 + " step=3\nerror: it broke\n"
 
 
+def test_lines_for_people_command_no_terminal(capsys):
+    with log_to_stderr(logging.INFO):
+        get_logger("kladml.test").warning("a\x1b[31mred\nline", name_of_it="\x1b]0;title\a")
+    assert capsys.readouterr().err == "warning: a [31mred\nline name_of_it= ]0;title \n"
+
+
 def test_lines_for_people_do_not_repeat_the_run(capsys, monkeypatch):
     with log_to_stderr(logging.INFO), log_of_run():
         bind_to_log(run="a/b/c@1", rank=1)

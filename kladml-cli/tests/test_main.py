@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
 
@@ -71,6 +73,19 @@ def test_help_of_every_command_has_an_example_and_fits_80_columns(kladml, comman
     assert f"\n    kladml {' '.join(command)}" in outcome.output
     assert "Example" in outcome.output
     assert max(map(len, outcome.output.splitlines())) <= 80
+
+
+GROUPS = sorted({leaf[0] for leaf in LEAVES if len(leaf) > 1})
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_help_of_every_group_has_examples_of_its_commands_and_fits_80_columns(kladml, group):
+    lines = kladml(group, "--help").output.splitlines()
+    examples = [shlex.split(line) for line in lines if line.startswith(f"    kladml {group} ")]
+    assert len(examples) > 1
+    for _, _, name, *words in examples:
+        _command((group, name)).make_context(name, words).close()  # refuses what the command does not take
+    assert max(map(len, lines)) <= 80
 
 
 def test_reading_commands_have_json():
@@ -249,6 +264,59 @@ def test_quiet_leaves_results_and_errors(kladml, workspace, arguments, hint):
     assert (quiet.status, quiet.output, quiet.errors) == (0, "", "")
     assert kladml("-q", *arguments) == quiet
     assert kladml("-q", "runs", "show", "@1").errors.startswith("Error: there is no run '@1'")
+
+
+@pytest.mark.parametrize("name", ["jsn", "JSON", "text"])
+def test_unknown_format_of_log_lines_is_refused_with_those_there_are(kladml, workspace, monkeypatch, name):
+    monkeypatch.setenv("KLADML_LOG_FORMAT", name)
+    outcome = kladml("runs", "list")
+    assert (outcome.status, outcome.output) == (3, "")
+    assert outcome.errors == (
+        f"Error: $KLADML_LOG_FORMAT must be lines or json, not '{name}'; set it to one of them, or unset it, which "
+        "means lines\n"
+    )
+    assert kladml("--help").status == 0
+
+
+@pytest.mark.parametrize("name", ["lines", ""])
+def test_format_of_log_lines_for_people_can_be_named(kladml, workspace, monkeypatch, name):
+    monkeypatch.setenv("KLADML_LOG_FORMAT", name)
+    assert kladml("runs", "list").errors == "no runs yet; 'kladml train' makes one\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("runs", "show", "@1"), 3, "there is no run '@1': there are no runs yet; 'kladml train' makes one"),
+        (("trian",), 2, "there is no command 'trian'; did you mean 'train'? (see 'kladml --help')"),
+    ],
+)
+def test_errors_are_log_lines_where_those_are_json(kladml, workspace, monkeypatch, arguments, status, message):
+    monkeypatch.setenv("KLADML_LOG_FORMAT", "json")
+    outcome = kladml(*arguments)
+    (line,) = map(json.loads, outcome.errors.splitlines())
+    assert line.pop("time").endswith("+00:00")
+    wanted = {"level": "error", "logger": "kladml_cli", "message": message, "exit_status": status}
+    assert (outcome.status, outcome.output, line) == (status, "", wanted)
+
+
+def test_every_line_of_a_failed_training_is_json(kladml, train, workspace, monkeypatch):
+    monkeypatch.setenv("KLADML_LOG_FORMAT", "json")
+    outcome = train("--publisher", "none", model="model.py:Broken")
+    *_, last = lines = [json.loads(line) for line in outcome.errors.splitlines()]
+    assert len(lines) > 1
+    assert last["message"] == "ValueError: the weather is bad; run default/default/default@1 is marked FAILED"
+    assert "in _fail" in last["traceback"]
+
+
+def test_warnings_are_log_lines_where_those_are_json(kladml, workspace, monkeypatch):
+    (workspace / "data/configs").mkdir(parents=True)
+    (workspace / "data/configs/bad.yaml").write_text("trainig: 3\n")
+    assert kladml("config", "list").errors.startswith("not valid: bad: ")
+    monkeypatch.setenv("KLADML_LOG_FORMAT", "json")
+    (line,) = map(json.loads, kladml("config", "list").errors.splitlines())
+    assert line["level"] == "warning"
+    assert line["message"].startswith("not valid: bad: ")
 
 
 def test_quiet_leaves_the_result_of_adding(kladml, workspace):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kladml_cli.terminal import print_json, print_table, size, styled
+from kladml_cli.terminal import echo, print_json, print_table, printable, size, styled
 
 
 class Terminal(io.StringIO):
@@ -55,6 +55,29 @@ def test_colours_can_be_refused(new_terminal, monkeypatch, name, value):
     terminal = new_terminal()
     monkeypatch.setenv(name, value)
     assert styled("text", terminal, fg="red") == "text"
+
+
+HOSTILE = "\x1b[31mred\nnext\tlast\x9b\u202e\ud800\x7f"
+HARMLESS = " [31mred next last    "
+
+
+def test_what_would_command_a_terminal_is_replaced_wherever_it_is_printed(new_terminal):
+    assert printable("naïve 模型 🚀") == "naïve 模型 🚀"
+    assert printable(HOSTILE) == HARMLESS
+    assert printable("two\nlines\t\x1b", kept="\n") == "two\nlines  "
+    terminal = new_terminal()
+    echo(HOSTILE)
+    echo(HOSTILE, fg="green")
+    echo(styled(HOSTILE, io.StringIO()))
+    assert terminal.getvalue() == f"{HARMLESS}\n\x1b[32m{HARMLESS}\x1b[0m\n{HARMLESS}\n"
+
+
+def test_a_cell_is_one_line_whatever_it_holds(new_terminal):
+    terminal = new_terminal()
+    print_table(("NAME", "VALUE"), [(HOSTILE, "1"), ("b", HOSTILE)], [{}, {"fg": "red"}])
+    head, *rows = terminal.getvalue().splitlines()
+    assert head == f"\x1b[1m{'NAME':<{len(HARMLESS)}}  VALUE\x1b[0m"
+    assert rows == [f"{HARMLESS}  1", f"\x1b[31m{'b':<{len(HARMLESS)}}  {HARMLESS.rstrip()}\x1b[0m"]
 
 
 def test_empty_table_is_nothing_on_a_pipe(capsys):

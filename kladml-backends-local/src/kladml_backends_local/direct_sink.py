@@ -15,6 +15,7 @@ from kladml.spool.limits import acceptable, check_run
 from kladml_backends_local.direct_rows import begin_run, insert_points, require_active, write_event
 from kladml_backends_local.mlflow_database import ensure_database
 from kladml_backends_local.settings import OWNER
+from kladml_backends_local.sqlite_errors import what_to_do
 from kladml_backends_local.table_shapes import unknown_shape
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class DirectSink:
         except sqlite3.Error as error:
             self._disconnect()
             text = f"{problem}: {error}"
-            raise TrackerError(text, owner=OWNER, next_step=f"see the database {self._database}") from error
+            raise TrackerError(text, owner=OWNER, next_step=what_to_do(self._database, error)) from error
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and not self._is_still_there():

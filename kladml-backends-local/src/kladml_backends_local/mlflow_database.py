@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kladml.errors import TrackerError
 from kladml_backends_local.mlflow_import import quiet_import
 from kladml_backends_local.settings import OWNER
+from kladml_backends_local.sqlite_errors import what_to_do
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,9 +86,8 @@ def open_store(database: Path, artifacts: Path) -> SqlAlchemyStore:
             from mlflow.version import VERSION
 
             problem = f"MLflow {VERSION} cannot use {database}: {reason(error)}"
-            raise TrackerError(
-                problem, owner=OWNER, next_step=f"back it up and run mlflow db upgrade {uri}, or upgrade mlflow"
-            ) from error
+            step = f"back it up and run mlflow db upgrade {uri}, or upgrade mlflow"
+            raise TrackerError(problem, owner=OWNER, next_step=what_to_do(database, error, step)) from error
 
 
 def check_database(database: Path, *, write: bool = False) -> None:
@@ -112,7 +112,7 @@ def check_database(database: Path, *, write: bool = False) -> None:
     except sqlite3.Error as error:
         problem = f"the tracking database {database} cannot be used: {error}"
         step = "check its permissions and the space on the disk, or move the file away and a new one is made"
-        raise TrackerError(problem, owner=OWNER, next_step=step) from error
+        raise TrackerError(problem, owner=OWNER, next_step=what_to_do(database, error, step)) from error
 
 
 def reason(error: BaseException) -> str:

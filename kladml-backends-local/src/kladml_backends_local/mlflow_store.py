@@ -10,6 +10,7 @@ from kladml_backends_local.mlflow_database import check_database, ensure_databas
 from kladml_backends_local.mlflow_deleted import deleted_experiment
 from kladml_backends_local.mlflow_import import quiet
 from kladml_backends_local.settings import OWNER
+from kladml_backends_local.sqlite_errors import what_to_do
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -108,7 +109,7 @@ class MlflowStore:
                 yield self._store
         except (MlflowException, SQLAlchemyError) as error:
             text = f"{problem}: {reason(error)}"
-            raise TrackerError(text, owner=OWNER, next_step=f"see the database {self.database}") from error
+            raise TrackerError(text, owner=OWNER, next_step=what_to_do(self.database, error)) from error
 
 
 def _batches(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:

@@ -14,6 +14,7 @@ from kladml.errors import RefusedRunError, TrackerError
 from kladml.interfaces import TrackedRun
 from kladml_backends_local.run_filter import Sql, condition, register_number, sort_keys
 from kladml_backends_local.settings import OWNER
+from kladml_backends_local.sqlite_errors import what_to_do
 from kladml_backends_local.stored_numbers import restored_number
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class RunReader:
                 yield connection
         except (sqlite3.Error, OSError) as error:
             text = f"{problem}: {error}"
-            raise TrackerError(text, owner=OWNER, next_step=f"see the database {self.database}") from error
+            raise TrackerError(text, owner=OWNER, next_step=what_to_do(self.database, error)) from error
 
     def _connected(self) -> sqlite3.Connection:
         uri = f"{self.database.as_uri()}?mode=ro"

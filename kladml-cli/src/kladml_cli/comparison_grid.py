@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
-import click
-
-from kladml_cli.terminal import styled, width
+from kladml_cli.terminal import echo, width
 
 
 def print_grid(title: str, columns: list[str], rows: list[tuple[str, list[str]]]) -> None:
     """Print rows with one column for each run, or one line for each run where that is too wide."""
-    click.echo(f"\n{styled(title, sys.stdout, bold=True)}")
+    echo()
+    echo(title, bold=True)
     if not rows:
         return
     first = max(len(name) for name, _ in rows)
@@ -19,10 +16,10 @@ def print_grid(title: str, columns: list[str], rows: list[tuple[str, list[str]]]
     if 2 + first + sum(sizes) + 2 * len(sizes) <= width():
         for name, cells in [("", columns), *rows]:
             line = "  ".join((f"{name:<{first}}", *(f"{c:<{s}}" for c, s in zip(cells, sizes, strict=True))))
-            click.echo(f"  {line}".rstrip())
+            echo(f"  {line}".rstrip())
         return
     size = max(map(len, columns))
     for name, cells in rows:
-        click.echo(f"  {name}")
+        echo(f"  {name}")
         for column, cell in zip(columns, cells, strict=True):
-            click.echo(f"    {column:<{size}}  {cell}")
+            echo(f"    {column:<{size}}  {cell}")

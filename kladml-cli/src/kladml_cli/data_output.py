@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import click
-
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
@@ -84,10 +82,10 @@ def _counted(count: int, what: str) -> str:
 
 def print_schema(schema: Schema, most: int | None) -> None:
     """Print columns and labels, at most so many of each."""
-    from kladml_cli.terminal import print_table
+    from kladml_cli.terminal import echo, print_table
 
     if schema.columns:
-        click.echo()
+        echo()
         rows = []
         for column in schema.columns[:most]:
             notes = ["target"] if column.name == schema.target else []
@@ -96,23 +94,25 @@ def print_schema(schema: Schema, most: int | None) -> None:
         print_table(("COLUMN", "TYPE", ""), rows)
         _say_rest(len(schema.columns), most, "column")
     if schema.labels:
-        click.echo()
+        echo()
         labels = [(label, f"{count:,}") for label, count in schema.labels.items()]
         print_table(("LABEL", "ROWS"), labels[:most])
         _say_rest(len(labels), most, "label")
 
 
 def _say_rest(there_are: int, most: int | None, what: str) -> None:
+    from kladml_cli.terminal import echo
+
     if most is not None and there_are > most:
         rest = there_are - most
-        click.echo(f"... and {rest} more {what}{'' if rest == 1 else 's'}; see --all")
+        echo(f"... and {rest} more {what}{'' if rest == 1 else 's'}; see --all")
 
 
 def print_files(manifest: Manifest) -> None:
     """Print the files of a version."""
-    from kladml_cli.terminal import print_table, size
+    from kladml_cli.terminal import echo, print_table, size
 
-    click.echo()
+    echo()
     rows = [(file.name, size(file.size), file.digest[:16]) for file in manifest.files]
     print_table(("FILE", "SIZE", "BLAKE2B"), rows)
 

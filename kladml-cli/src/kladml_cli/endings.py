@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_SHOWN = 100
 
 
 class RunFailed(Exception):  # noqa: N818 - the outcome of a run; the error is inside
@@ -48,12 +49,14 @@ class Ending:
         label: What happened, in a word or two.
         message: The rest of the line; may be empty.
         traceback: Lines before it, each with its newline; may be empty.
+        run: Address of the run that ended; may be empty.
     """
 
     status: int
     label: str
     message: str = ""
     traceback: str = ""
+    run: str = ""
 
 
 def ending_of(error: BaseException, *, with_traceback: bool) -> Ending:
@@ -64,7 +67,8 @@ def ending_of(error: BaseException, *, with_traceback: bool) -> Ending:
         with_traceback: Whether the user asked for all of its traceback.
     """
     if isinstance(error, RunFailed):
-        return _ending_of_run(error.error, error.outcome, with_traceback=with_traceback)
+        ending = _ending_of_run(error.error, error.outcome, with_traceback=with_traceback)
+        return ending if error.run is None else replace(ending, run=str(error.run.address))
     lines = "".join(traceback.format_exception(error)) if with_traceback else ""
     if isinstance(error, KladMLError):
         return Ending(error.exit_code, "Error", str(error), lines)
@@ -80,6 +84,8 @@ def ending_of(error: BaseException, *, with_traceback: bool) -> Ending:
 
 
 def _unexpected(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"'{str(error.filename)[:_SHOWN]}…' is too long for the name of a file; write a shorter one"
     if isinstance(error, OSError) and error.errno in _FULL:
         where = f" to {error.filename}" if error.filename else ""
         return f"nothing more can be written{where}: {error.strerror}; make room and repeat it"

@@ -6,10 +6,8 @@ import sys
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-import click
-
 from kladml_cli.hints import hint
-from kladml_cli.terminal import print_table, width
+from kladml_cli.terminal import echo, print_table, printable, width
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,24 +54,24 @@ def print_entries(level: str, entries: Sequence[CatalogEntry]) -> None:
 
 def print_entry(entry: CatalogEntry) -> None:
     """Print everything about one entry."""
-    click.echo(f"{entry.address.level} {entry.address}")
+    echo(f"{entry.address.level} {entry.address}")
     facts = [("created", _minute(entry.created_at))]
     facts += [(name, str(getattr(entry, name))) for name in _COUNTS[entry.address.level]]
     if entry.last_run_at is not None:
         facts.append(("last run", _minute(entry.last_run_at)))
     for name, value in facts:
-        click.echo(f"  {name:<11}  {value}")
+        echo(f"  {name:<11}  {value}")
     if entry.description:
-        click.echo()
+        echo()
         for line in entry.description.splitlines():
-            click.echo(f"  {_printable(line)}".rstrip())
+            echo(f"  {line}".rstrip())
 
 
 def print_changes(verb: str, changed: Sequence[tuple[str, str]]) -> None:
     """Print what happened to what, such as `made  project  CustomerChurn`."""
     size = max(len(what) for what, _ in changed)
     for what, address in changed:
-        click.echo(f"{verb}  {what:<{size}}  {address}")
+        echo(f"{verb}  {what:<{size}}  {address}")
 
 
 def removal_rows(removal: Removal) -> list[tuple[str, str]]:
@@ -117,12 +115,7 @@ def _minute(moment: datetime | None) -> str:
 
 def _line(description: str, room: int) -> str:
     """Return the first line of a description, on a terminal cut to the room that there is."""
-    first = _printable(description.strip().partition("\n")[0])
+    first = printable(description.strip().partition("\n")[0])
     if not sys.stdout.isatty() or len(first) <= room:
         return first
     return f"{first[: room - 1].rstrip()}…"
-
-
-def _printable(text: str) -> str:
-    """Return text without what would command a terminal: others may write to a team's catalog."""
-    return "".join(character if character.isprintable() else " " for character in text)

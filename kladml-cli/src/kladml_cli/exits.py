@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import suppress
@@ -60,11 +61,19 @@ def arguments_of(context: click.Context) -> tuple[str, ...]:
 
 
 def say(ending: Ending) -> None:
-    """Print how a command ends on standard error."""
-    from kladml_cli.terminal import styled
+    """Print how a command ends on standard error, as a log line where those are JSON."""
+    from kladml_cli.log_output import is_json, json_line
+    from kladml_cli.terminal import printable, styled
 
+    if is_json():
+        parts = [] if ending.label == "Error" else [ending.label]
+        facts = {name: text for name in ("run", "traceback") if (text := getattr(ending, name))}
+        message = ": ".join([*parts, *filter(None, (ending.message,))])
+        _write(json_line(logging.ERROR, message, exit_status=ending.status, **facts) + "\n")
+        return
     label = styled(f"{ending.label}:" if ending.message else ending.label, sys.stderr, fg="red", bold=True)
-    _write(f"{ending.traceback}{label} {ending.message}".rstrip() + "\n")
+    message = printable(ending.message, kept="\n\t")
+    _write(f"{ending.traceback}{label} {message}".rstrip() + "\n")
 
 
 def _report_to_supervisor(error: BaseException, ending: Ending) -> bool:

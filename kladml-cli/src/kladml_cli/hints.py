@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import click
 
-from kladml_cli.log_output import is_json
+from kladml_cli.log_output import is_json, json_line
 from kladml_cli.options import Invocation
+from kladml_cli.terminal import printable, styled
 
 
 def hint(text: str) -> None:
@@ -16,7 +18,23 @@ def hint(text: str) -> None:
     `--quiet` keeps that for what went wrong, and log lines as JSON leave no place for a line that is none.
     """
     if not is_quiet() and not is_json():
-        click.echo(text, err=True)
+        click.echo(printable(text, kept="\n"), err=True)
+
+
+def warn(text: str, label: str = "warning", colour: str = "yellow", **facts: str) -> None:
+    """Print what a person should look at on standard error; a log line where those are JSON.
+
+    Args:
+        text: What it is.
+        label: What stands before it.
+        colour: Colour of the label on a terminal.
+        facts: What else a log line holds, such as the address of a run.
+    """
+    if is_json():
+        line = json_line(logging.WARNING, text if label == "warning" else f"{label}: {text}", **facts)
+    else:
+        line = f"{styled(f'{label}:', sys.stderr, fg=colour)} {printable(text)}"
+    click.echo(line, err=True)
 
 
 def is_quiet() -> bool:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kladml_cli.terminal import wants_colour, width
+from kladml_cli.terminal import printable, wants_colour, width
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
 
 FORMAT_VARIABLE = "KLADML_LOG_FORMAT"
+FORMATS = ("lines", "json")
 
 LOGGERS = (
     "kladml",
@@ -61,9 +62,35 @@ def log_to_stderr(level: int) -> Iterator[None]:
             logger.propagate = propagate
 
 
+def check_format() -> None:
+    """Refuse a format of log lines that there is not.
+
+    Raises:
+        ConfigError: The variable names another one.
+    """
+    name = os.environ.get(FORMAT_VARIABLE)
+    if name and name not in FORMATS:
+        from kladml.errors import ConfigError
+
+        problem = f"${FORMAT_VARIABLE} must be {' or '.join(FORMATS)}, not {name!r}"
+        raise ConfigError(problem, next_step=f"set it to one of them, or unset it, which means {FORMATS[0]}")
+
+
 def is_json() -> bool:
     """Tell whether standard error is read by a collector of log lines, not by people."""
     return os.environ.get(FORMAT_VARIABLE) == "json"
+
+
+def json_line(level: int, message: str, **facts: Any) -> str:
+    """Return what a command says itself as a log line in JSON.
+
+    Args:
+        level: Level of the line.
+        message: What is said.
+        facts: What else the line holds.
+    """
+    line = {"name": "kladml_cli", "levelno": level, "levelname": logging.getLevelName(level), "msg": message}
+    return JsonFormatter().format(logging.makeLogRecord({**line, **facts}))
 
 
 def set_log_level(level: int) -> None:
@@ -91,6 +118,7 @@ class LineFormatter(logging.Formatter):
         text = f"{prefix}{record.getMessage()}{facts}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
+        text = printable(text, kept="\n\t")
         if self._wraps:
             text = "\n".join(_wrapped(line) for line in text.splitlines())
         if not self._wants_colour:

@@ -69,8 +69,9 @@ Exit status: {", ".join(f"{status} {meaning}" for status, meaning in EXIT_STATUS
 @click.pass_context
 def kladml(context: click.Context) -> None:
     """Train models. Storage, tracking and progress are plugins, chosen by name."""
-    from kladml_cli.log_output import log_to_stderr
+    from kladml_cli.log_output import check_format, log_to_stderr
 
+    check_format()
     context.with_resource(log_to_stderr(context.ensure_object(Invocation).log_level))
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import click
 
-from kladml.errors import PluginError, TrackerError
+from kladml.errors import PluginError, TrackerError, WorkspaceError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kladml_backends_local import LocalTracker
     from kladml_cli.run_place import RunPlace
-
-_STOPPING = 10.0
 
 
 def serve(place: RunPlace, host: str, port: int) -> None:
@@ -29,7 +29,7 @@ def serve(place: RunPlace, host: str, port: int) -> None:
     Raises:
         PluginError: MLflow's server is not installed.
         TrackerError: The tracker keeps its runs elsewhere, or the server ends by itself.
-        WorkspaceError: There is no workspace.
+        WorkspaceError: There is no workspace, or it cannot be written to.
     """
     from kladml.workspace import Workspace
     from kladml_cli.configuration import Configuration
@@ -51,7 +51,7 @@ def serve(place: RunPlace, host: str, port: int) -> None:
         tracker.check()  # makes the database where there is none yet, and delivers what killed runs left
         command = server_command(tracker, host, port)
     click.echo(f"MLflow's pages: http://{host}:{port} (Ctrl-C ends them)", err=True)
-    _run(command)
+    _run(command, workspace.state / "mlflow-server.log")
 
 
 def server_command(tracker: LocalTracker, host: str, port: int) -> list[str]:
@@ -61,17 +61,27 @@ def server_command(tracker: LocalTracker, host: str, port: int) -> list[str]:
     return [sys.executable, "-m", "mlflow", "server", *where]
 
 
-def _run(command: list[str]) -> None:
-    """Run a server; Ctrl-C reaches it as well, and it is waited for."""
-    with subprocess.Popen(command) as server:  # noqa: S603 - MLflow of this environment
-        try:
-            status = server.wait()
-        except KeyboardInterrupt:
-            try:
-                server.wait(_STOPPING)
-            except (subprocess.TimeoutExpired, KeyboardInterrupt):
-                server.kill()
-            return
-    if status != 0:
-        problem = f"MLflow's server ended with the status {status}"
-        raise TrackerError(problem, next_step="see its message above; another --port may be free")
+def server_environment() -> dict[str, str]:
+    """Return this process's variables; unless they say otherwise, no telemetry, which writes to the home folder."""
+    return {"MLFLOW_DISABLE_TELEMETRY": "true", **os.environ}
+
+
+def _run(command: list[str], log: Path) -> None:
+    """Run the server until Ctrl-C.
+
+    Raises:
+        TrackerError: It ends by itself; says what it said last.
+        WorkspaceError: Its log cannot be written.
+    """
+    from kladml_cli.server_process import run_server
+
+    try:
+        status = run_server(command, log, server_environment())
+    except OSError as error:
+        problem = f"{error.filename or command[0]} cannot be opened: {error.strerror or error}"
+        raise WorkspaceError(problem, next_step="see that you may write to the workspace") from error
+    if status:
+        said = log.read_text(encoding="utf-8", errors="replace").split("\n")
+        last = next((f": {line.strip()}" for line in reversed(said) if line.strip()), "")
+        problem = f"MLflow's server ended with the status {status}{last}"
+        raise TrackerError(problem, next_step=f"see {log}; another --port may be free")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kladml_cli.hints import is_quiet
 from kladml_cli.log_output import is_json
-from kladml_cli.terminal import size
+from kladml_cli.terminal import printable, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,7 +87,7 @@ class _Bar:
                 transient=True,
                 redirect_stdout=False,  # it may go elsewhere
             )
-            shown.add_task(self._label, total=self._total, moved="")
+            shown.add_task(printable(self._label), total=self._total, moved="")
             self._shown = shown
             self._update(shown)
             shown.start()

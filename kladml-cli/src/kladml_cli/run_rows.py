@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-import click
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -60,7 +58,7 @@ def rows_of(facts: Sequence[Facts], names: Sequence[Quantity]) -> list[tuple[str
 
 def print_tree(facts: Sequence[Facts], names_of_metrics: Sequence[Quantity]) -> None:
     """Print runs below their projects, families and experiments, each in the order of the listing."""
-    from kladml_cli.terminal import styled, width
+    from kladml_cli.terminal import echo, width
 
     tree: dict[tuple[str, ...], list[Facts]] = {}
     for one in facts:
@@ -71,7 +69,7 @@ def print_tree(facts: Sequence[Facts], names_of_metrics: Sequence[Quantity]) -> 
     for names in sorted(tree, key=lambda names: (first.index(names[:1]), first.index(names[:2]))):
         for depth, name in enumerate(names):
             if names[: depth + 1] != above[: depth + 1]:
-                click.echo(f"{'  ' * depth}{styled(name, sys.stdout, bold=True)}")
+                echo(f"{'  ' * depth}{name}", bold=True)
         above = names
         runs = tree[names]
         cells = [(f"@{one.run.address.label}", *_times(one.run)) for one in runs]
@@ -80,8 +78,7 @@ def print_tree(facts: Sequence[Facts], names_of_metrics: Sequence[Quantity]) -> 
         for row, one in zip(cells, runs, strict=True):
             padded = [f"{cell:<{size}}" for cell, size in zip(row, sizes, strict=True)]
             line = "  ".join((*padded, metrics_of(one, names_of_metrics, room))).rstrip()
-            style = STYLES.get(one.run.status, {})
-            click.echo(f"      {styled(line, sys.stdout, **style) if style else line}")
+            echo(f"      {line}", **STYLES.get(one.run.status, {}))
 
 
 def metrics_of(facts: Facts, names: Sequence[Quantity], room: int) -> str:

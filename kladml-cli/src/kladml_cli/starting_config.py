@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kladml.datasets.formats import TABLES
+from kladml_cli.terminal import printable
 
 if TYPE_CHECKING:
     from kladml.datasets.learning import LearningTask
@@ -60,7 +61,7 @@ def summary(task: LearningTask) -> str:
     """Return in short what was found out about the data."""
     what = task.kind or "no targets"
     if task.target is not None:
-        what = f"{what} of '{_printable(task.target)}'"
+        what = f"{what} of '{printable(task.target)}'"
     outputs = f"{task.outputs} {'classes' if task.labels else 'outputs' if task.outputs > 1 else 'output'}, "
     inputs = "x".join(map(str, task.inputs)) or "1"
     return (
@@ -103,7 +104,7 @@ def _model(task: LearningTask, reference: str, *, is_own: bool) -> list[str]:
         lines += [line for argument in _arguments(task) for line in _line("    ", *argument)]
     if task.kind is not None:
         loss, why = ("cross_entropy", "for classes") if task.kind == "classification" else ("mse", "for numbers")
-        reason = f"{why}: {_printable(task.why)}"
+        reason = f"{why}: {printable(task.why)}"
         if task.kind == "regression":
             reason += f"; always saying the mean would cost {task.deviation**2:.4g}"
         if not is_own:
@@ -149,7 +150,7 @@ def _size(task: LearningTask) -> list[tuple[str, Any, str]]:
 
 
 def _classes(task: LearningTask) -> str:
-    shown = ", ".join(_printable(label) for label in task.labels[:_SHOWN_LABELS])
+    shown = ", ".join(printable(label) for label in task.labels[:_SHOWN_LABELS])
     more = ", ..." if len(task.labels) > _SHOWN_LABELS else ""
     unused = task.outputs - len(task.labels)
     note = f"; {unused} of these numbers {'does' if unused == 1 else 'do'} not occur" if unused > 0 else ""
@@ -229,8 +230,3 @@ def _pair(key: str, value: Any) -> str:
         return line
     quoted: str = yaml.safe_dump(value, default_style='"', allow_unicode=False, width=math.inf)
     return f"{key}: {quoted.strip()}"
-
-
-def _printable(text: str) -> str:
-    """Return text of a data set as it may stand in a comment."""
-    return "".join(character if character.isprintable() else " " for character in text)

@@ -22,9 +22,32 @@ def wants_colour(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def printable(text: str, kept: str = "") -> str:
+    """Return text without what would command a terminal or begin a line: names and values may be anybody's.
+
+    Args:
+        text: The text.
+        kept: What stays nevertheless.
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() or character in kept else " " for character in text)
+
+
 def styled(text: str, stream: TextIO, **style: Any) -> str:
-    """Return text with click's style where the stream wants colour."""
-    return click.style(text, **style) if wants_colour(stream) else text
+    """Return printable text, with click's style where the stream wants colour."""
+    text = printable(text)
+    return click.style(text, **style) if style and wants_colour(stream) else text
+
+
+def echo(text: str = "", **style: Any) -> None:
+    """Print one line on standard output, with click's style where that wants colour.
+
+    Args:
+        text: The line; what is not printable in it becomes spaces.
+        style: What `click.style` takes.
+    """
+    click.echo(styled(text, sys.stdout, **style))
 
 
 def width() -> int:
@@ -42,12 +65,12 @@ def print_table(
         rows: The cells.
         styles: For each row, a style of click's.
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     titles = [header] if sys.stdout.isatty() else []
     sizes = [max((len(row[column]) for row in (*titles, *rows)), default=0) for column in range(len(header))]
     all_styles = [*({"bold": True} for _ in titles), *(styles or [{}] * len(rows))]
     for row, style in zip((*titles, *rows), all_styles, strict=True):
-        line = "  ".join(f"{cell:<{size}}" for cell, size in zip(row, sizes, strict=True)).rstrip()
-        click.echo(styled(line, sys.stdout, **style) if style else line)
+        echo("  ".join(f"{cell:<{size}}" for cell, size in zip(row, sizes, strict=True)).rstrip(), **style)
 
 
 def size(count: int) -> str:

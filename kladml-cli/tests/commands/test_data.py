@@ -197,6 +197,23 @@ def test_push_and_pull(kladml, workspace, numbers):
     assert "no storage is selected; set storage.use" in outcome.errors
 
 
+def test_a_folder_that_was_dropped_leads_to_sync(kladml, train, workspace, numbers):
+    for name in ("photos", "empty", ".hidden"):
+        (workspace / "data/datasets" / name).mkdir(parents=True)
+    (workspace / "data/datasets/photos/a.txt").write_text("a")
+    (workspace / "data/datasets/notes.txt").write_text("no folder")
+    said = "data/datasets/photos is a folder, and no data set yet; 'kladml data sync' makes it one\n"
+    listed = kladml("data", "list")
+    assert (listed.errors, len(listed.output.splitlines())) == (said, 1)
+    assert kladml("data", "list", "numbers").errors == ""
+    error = f"Error: {said.replace('sync', 'sync photos')}"
+    for arguments in (("show", "photos"), ("list", "photos"), ("remove", "photos", "--all"), ("verify", "photos")):
+        assert kladml("data", *arguments).errors == error
+    assert train(data="photos").errors == error.replace("Error: ", "Error: data.train: ")
+    assert kladml("data", "sync", "photos").status == 0
+    assert kladml("data", "list").errors == ""
+
+
 def test_sync_keeps_the_folder_in_step(kladml, workspace, numbers):
     assert kladml("data", "sync", "--dry-run").output == "numbers@2  would be written to the folder\n"
     assert kladml("data", "sync").output == "numbers@2  written to the folder\n"

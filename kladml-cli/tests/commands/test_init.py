@@ -15,16 +15,55 @@ def tree(folder):
 
 def test_folder_becomes_a_workspace(kladml, folder):
     outcome = kladml("init")
-    assert (outcome.status, outcome.errors) == (0, "")
+    assert (outcome.status, outcome.errors) == (
+        0,
+        "Next: kladml data add NAME PATH, or kladml init --example digits\n",
+    )
     assert outcome.output.splitlines() == [
         f"{folder} is a KladML workspace",
         "  wrote  .kladml/.gitignore",
         "  wrote  kladml.yaml",
-        "Next: kladml data add NAME PATH, or kladml init --example digits",
+        "  wrote  .kladml/catalog.db",
     ]
-    assert sorted(tree(folder)) == [".kladml/.gitignore", "kladml.yaml"]
+    assert sorted(tree(folder)) == [".kladml/.gitignore", ".kladml/catalog.db", "kladml.yaml"]
+    assert (folder / ".kladml/spool").is_dir()
+    assert kladml("project", "list", "--json").output == "[]\n"
     assert sorted(path.name for path in (folder / "data").iterdir()) == ["configs", "datasets", "runs"]
     assert (folder / ".kladml/.gitignore").read_text(encoding="utf-8").splitlines()[-1] == "*"
+
+
+@pytest.mark.parametrize(
+    ("text", "variables"),
+    [
+        ("catalog: {sql: {url: 'postgresql://127.0.0.1:1/team'}}\n", {}),
+        ("catalog: none\n", {}),
+        ("catalog: {use: of-the-team}\n", {}),
+        ("trainig: {max_epochs: 3}\n", {}),
+        ("", {"KLADML_CATALOG__SQL__URL": "postgresql://127.0.0.1:1/team"}),
+    ],
+)
+def test_database_that_the_configuration_keeps_elsewhere_is_left_alone(kladml, folder, monkeypatch, text, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    (folder / "kladml.yaml").write_text(text)
+    outcome = kladml("init", "-q")
+    assert (outcome.status, outcome.errors) == (0, "")
+    assert sorted(tree(folder)) == [".kladml/.gitignore", "kladml.yaml"]
+
+
+def test_database_that_is_there_stays_as_it_is(kladml, folder):
+    (folder / ".kladml").mkdir()
+    (folder / ".kladml/catalog.db").write_bytes(b"of a newer version, or damaged")
+    assert kladml("init", "-q").status == 0
+    assert (folder / ".kladml/catalog.db").read_bytes() == b"of a newer version, or damaged"
+
+
+def test_database_that_cannot_be_made_is_an_error(kladml, folder):
+    (folder / ".kladml").mkdir()
+    (folder / ".kladml/spool").write_text("in the way")
+    outcome = kladml("init")
+    assert outcome.status == 3
+    assert f"{folder / '.kladml/spool'} cannot be written" in outcome.errors
 
 
 def test_workspace_in_another_one_is_told(kladml, folder):
@@ -32,7 +71,14 @@ def test_workspace_in_another_one_is_told(kladml, folder):
     outcome = kladml("init", "below")
     assert outcome.status == 0
     assert f"{folder / 'below'} is nested in the workspace {folder}" in outcome.errors
-    assert kladml("init", "below").errors == ""
+    assert kladml("init", "below").errors.startswith("Next: ")
+
+
+def test_quiet_leaves_what_was_written(kladml, folder):
+    outcome = kladml("init", "--quiet")
+    assert (outcome.status, outcome.errors) == (0, "")
+    assert "Next" not in outcome.output
+    assert "  wrote  kladml.yaml" in outcome.output
 
 
 def test_second_time_changes_nothing_and_says_what_was_kept(kladml, folder):
@@ -43,7 +89,7 @@ def test_second_time_changes_nothing_and_says_what_was_kept(kladml, folder):
     before = tree(folder)
     outcome = kladml("init", "--example", "digits")
     assert outcome.status == 0
-    assert outcome.output.splitlines()[1:-1] == [
+    assert outcome.output.splitlines()[1:] == [
         "  kept   .kladml/.gitignore, which was there",
         "  kept   kladml.yaml, which was there",
         "  wrote  data.py",
@@ -64,7 +110,7 @@ def test_other_folder_is_made_and_the_next_step_leads_there(kladml, folder):
         "kladml.yaml",
         *EXAMPLE[1:],
     ]
-    next_step = outcome.output.splitlines()[-1].removeprefix("Next: ")
+    next_step = outcome.errors.splitlines()[-1].removeprefix("Next: ")
     assert shlex.split(next_step) == ["cd", "a new/place", "&&", "kladml", "train", "train.yaml"]
 
 

@@ -134,6 +134,45 @@ def test_condition_that_no_run_meets_says_so(kladml, rated_runs):
     assert "'kladml experiment list' shows" in kladml("runs", "list", "--experiment", "nosuch").errors
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("--sort", "msee"), "no run has a metric 'msee'; did you mean mse?\n"),
+        (("--sort", "-startedat"), "no run has a metric 'startedat'; did you mean started_at?\n"),
+        (("--sort", "zzzzzz"), "no run has a metric 'zzzzzz'\n"),
+        (("--sort", "params.reff"), "no run has a parameter 'reff'; did you mean params.ref?\n"),
+        (("--where", "mse > 0 or msee > 7"), "no run has a metric 'msee'; did you mean mse?\n"),
+        (("--where", "mse > 0 or params.reff > 7"), "no run has a parameter 'reff'; did you mean params.ref?\n"),
+        (("--sort", "mse", "--where", "params.ref == 'model.py:MeanModel'"), ""),
+    ],
+)
+def test_what_no_run_has_is_named_with_the_nearest_that_one_has(kladml, three_runs, arguments, hint):
+    outcome = kladml("runs", "list", *arguments)
+    assert len(addresses(outcome)) == 3
+    assert outcome.errors == hint
+    as_json = kladml("runs", "list", *arguments, "--json")
+    assert (len(json.loads(as_json.output)), as_json.errors) == (3, hint)
+    assert kladml("runs", "list", *arguments, "-q").errors == ""
+
+
+def test_json_has_all_runs_unless_a_limit_is_given(kladml, workspace):
+    from kladml.interfaces import ExperimentAddress
+    from kladml_backends_local import SqlCatalog
+
+    with SqlCatalog(f"sqlite:///{workspace / '.kladml' / 'catalog.db'}") as catalog:
+        for number in range(25):
+            catalog.add_run(ExperimentAddress.parse("digits"), f"run-{number}", {})
+    outcome = kladml("runs", "list")
+    assert len(outcome.output.splitlines()) == 20
+    assert outcome.errors == "5 older are left out; see --limit\n"
+    for arguments, count in (((), 25), (("--limit", "3"), 3), (("--sort", "number"), 25)):
+        outcome = kladml("runs", "list", "--json", *arguments)
+        numbers = [int(run["address"].partition("@")[2]) for run in json.loads(outcome.output)]
+        assert outcome.errors == ""
+        assert numbers == sorted(range(1, 26), reverse="--sort" not in arguments)[:count]
+    assert "by default 20, and all with --json" in " ".join(kladml("runs", "list", "--help").output.split())
+
+
 def test_tree(kladml, three_runs):
     outcome = kladml("runs", "list", "--tree")
     lines = outcome.output.splitlines()
@@ -218,3 +257,75 @@ def test_run_that_is_lost_can_be_copied(kladml, workspace, start_kladml):
     training.wait()
     copied = kladml("runs", "copy", "digits@1", "--to", "tracker=local")
     assert (copied.status, copied.errors) == (0, "")
+
+
+def test_what_is_said_of_a_damaged_tracking_database_is_true(kladml, train, workspace):
+    assert train("--tracker", "local", "--experiment", "digits").status == 0
+    database = workspace / ".kladml" / "mlflow.db"
+    damaged = b"no database" * 1000
+    database.write_bytes(damaged)
+    for ending in ("-wal", "-shm"):
+        database.with_name(f"mlflow.db{ending}").unlink(missing_ok=True)
+    failed = train("--tracker", "local")
+    assert failed.status == 5
+    assert failed.errors == (
+        f"Error: the tracking database {database} cannot be used: file is not a database (kladml-backends-local); move "
+        f"{database} away, and a new one is made; runs keep their parameters, final values and files without it, and "
+        "'sqlite3 mlflow.db .recover' may save their curves\n"
+    )
+    assert f"move {database} away" in kladml("watch", "digits@1").errors
+    database.rename(workspace / "damaged.db")
+    assert train("--tracker", "local", "--experiment", "digits").status == 0
+    page = json.loads(kladml("runs", "show", "digits@1", "--json").output)
+    assert page["params"]["model.ref"] == "model.py:MeanModel"
+    assert page["artifacts"]
+    assert "digits@1  FINISHED" in kladml("runs", "list").output
+    assert (workspace / "damaged.db").read_bytes() == damaged
+
+
+# Names and values that would command a terminal
+
+HOSTILE = "\x1b[31mred\nnext"
+HOSTILE_MODEL = """
+class Hostile(MeanModel):
+    def train(self, X_train, y_train=None):
+        return {"\x1b[31mred\\nnext": float(len(self.x))}
+
+    def __init__(self, x=""):
+        self.x = x
+        self.mean = 0.0
+"""
+
+
+def test_what_is_printed_of_a_store_commands_no_terminal(kladml, train, workspace):
+    with (workspace / "model.py").open("a") as file:
+        file.write(HOSTILE_MODEL)
+    for value in ("\x1b[2Ja\rb", "c"):
+        assert train("--set", f"model.args.x={value}", "--experiment", "digits", model="model.py:Hostile").status == 0
+    assert HOSTILE in json.loads(kladml("runs", "list", "--json").output)[0]["metrics"]
+    for arguments, shown in (
+        (("runs", "list"), "[31mred next"),
+        (("runs", "list", "--tree"), "[31mred next"),
+        (("runs", "show", "@1", "--all", "--plot", HOSTILE), "[2Ja b"),
+        (("compare", "@1", "@2", "--plot", HOSTILE), "[2Ja b"),
+        (("config", "diff", "digits@1", "digits@2"), "[2Ja b"),
+        (("watch", "@2"), "[31mred next"),
+        (("runs", "show", "@1", "--plot", "nosuch"), "[31mred"),
+        (("runs", "list", "--where", "reed > 1"), "no run has a metric 'reed'"),
+    ):
+        outcome = kladml(*arguments)
+        printed = outcome.output + outcome.errors
+        assert shown in printed, arguments
+        assert [character for character in printed if not character.isprintable() and character != "\n"] == []
+        assert not [line for line in outcome.output.splitlines() if line.startswith("next")]
+
+
+def test_a_name_for_people_that_would_command_a_terminal_is_refused(train, workspace):
+    outcome = train("--run-name", "\x1b[31mred")
+    assert outcome.status == 3
+    assert outcome.errors == (
+        "Error: --run-name: run_name must be one line without control characters, not '\\x1b[31mred'; what it is: A "
+        "name for people; the address names the run anyway.\n"
+    )
+    (workspace / "kladml.yaml").write_text('run_name: "two\\nlines"\n')
+    assert "kladml.yaml:1: run_name must be one line" in train().errors

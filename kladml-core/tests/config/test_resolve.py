@@ -133,11 +133,18 @@ def test_a_misspelt_key_in_a_file_is_refused_with_file_and_line(tmp_path, monkey
         ("training=3", "is a section, not a value"),
         ("model.args=3", "must be mapping"),
         ("training.optimizer.lr=nan", "must be at least 0"),
+        ("run_name=\x1b[31mred", r"run_name must be one line without control characters, not '\\x1b\[31mred'"),
+        ("run_name=two\nlines", "must be one line without control characters"),
+        ("run_name=half a pair \ud800", "must be one line without control characters"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused(override, complaint):
     with pytest.raises(WrongTypeError, match=complaint):
         overridden(override)
+
+
+def test_a_name_for_people_may_be_in_any_script():
+    assert overridden("run_name=naïve 模型 🚀 — 2e").run.run_name == "naïve 模型 🚀 — 2e"
 
 
 def test_interpolation_is_refused():

@@ -106,6 +106,22 @@ def test_a_name_that_differs_only_in_case_is_refused(store, csv):
         store.add("Digits", csv("a,y", "1,0"))
 
 
+def test_a_folder_that_is_no_data_set_yet_is_named(tmp_path, csv):
+    from kladml.datasets import DatasetStore
+
+    store = DatasetStore(tmp_path / "place" / ".kladml")
+    dropped = tmp_path / "place" / "data" / "datasets" / "digits"
+    dropped.mkdir(parents=True)
+    with pytest.raises(DataError, match="there are none yet"):
+        store.get("digits")  # the folder is empty
+    csv("a,y", "1,0").rename(dropped / "digits.csv")
+    said = "data/datasets/digits is a folder, and no data set yet; 'kladml data sync digits' makes it one"
+    with pytest.raises(DataError, match=said):
+        store.get("digits")
+    store.add("digits", dropped)
+    assert str(store.get("digits").reference) == "digits@1"
+
+
 def test_what_is_not_there_is_said_with_what_is_near(store, csv):
     with pytest.raises(DataError, match="there are none yet; 'kladml data add digits PATH'"):
         store.get("digits")

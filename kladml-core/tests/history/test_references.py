@@ -57,6 +57,19 @@ def test_addresses_with_numbers(add, find, text, label):
     assert find(text) == f"default/default/digits@{label}"
 
 
+@pytest.mark.parametrize("label", ["5" * 5000, "-" + "5" * 5000, "5" * 101, "x" * 5000])
+def test_address_of_any_length_is_an_ordinary_error(add, find, label):
+    add("digits")
+    for text in (f"@{label}", f"digits@{label}"):
+        with pytest.raises(
+            AddressError, match=r"…' is no address of a run: what follows the '@' is too long"
+        ) as caught:
+            find(text)
+        assert len(str(caught.value)) < 300
+    with pytest.raises(AddressError, match="there is no run"):
+        find("@" + "5" * 100)
+
+
 def test_bare_number_is_of_the_only_experiment(add, find):
     add("vision/cnn/faces")
     assert find("@-1") == "vision/cnn/faces@1"

@@ -15,6 +15,7 @@ from kladml.errors import CatalogError
 from kladml.files.whole import written_whole
 from kladml.log import get_logger
 from kladml_backends_local.settings import OWNER
+from kladml_backends_local.sqlite_errors import is_damaged
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -69,16 +70,6 @@ def newest_backup(database: Path) -> Path | None:
     return max(copies, key=lambda path: path.name, default=None)
 
 
-def is_damaged(error: BaseException) -> bool:
-    """Tell whether SQLite says that a file is no database, or a damaged one."""
-    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def is_locked(error: BaseException | None) -> bool:
-    """Tell whether SQLite says that another process holds the database."""
-    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
 def what_to_restore(database: Path) -> str:
     """Return what a reader can do about a damaged database."""
     backup = newest_backup(database)
@@ -93,9 +84,3 @@ def what_to_wait_for(database: Path) -> str:
     backup = newest_backup(database)
     copy = "" if backup is None else f"; {backup} is a backup from before its last migration"
     return f"wait for the process that writes to it, which 'fuser {database}' names, or end it{copy}"
-
-
-def _code(error: BaseException | None) -> int | None:
-    """Return SQLite's own code of an error, without its extension."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else int(code) & 0xFF

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy.exc import IntegrityError, NoResultFound, SQLAlchemyError
 
 from kladml.errors import CatalogError
-from kladml_backends_local.catalog.backup import is_damaged, is_locked, what_to_restore, what_to_wait_for
+from kladml_backends_local.catalog.backup import what_to_restore, what_to_wait_for
 from kladml_backends_local.catalog.engine import cause, for_writing, open_engine, shown
 from kladml_backends_local.catalog.schema import ensure_schema
 from kladml_backends_local.settings import OWNER
+from kladml_backends_local.sqlite_errors import is_damaged, is_locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,8 +12,8 @@ from sqlalchemy.pool import NullPool
 
 from kladml.errors import CatalogError
 from kladml.log import get_logger
-from kladml_backends_local.catalog.backup import is_locked
 from kladml_backends_local.settings import OWNER
+from kladml_backends_local.sqlite_errors import is_locked
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine

@@ -15,6 +15,15 @@ from kladml_cli.settings_options import json_option, workspace_option
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+GROUP_EPILOG = """\
+Examples:
+
+\b
+  kladml checkpoints list @-1
+  kladml checkpoints verify @-1
+  kladml checkpoints export @-1 weights.safetensors --best
+"""
+
 LIST_EPILOG = """\
 Examples:
 
@@ -55,7 +64,7 @@ def _target_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.argument("target", metavar="RUN|FOLDER", shell_complete=completes("checkpoints"))(command)
 
 
-@click.group(cls=CommandGroup)
+@click.group(cls=CommandGroup, epilog=GROUP_EPILOG)
 def checkpoints() -> None:
     """List, verify and export the checkpoints of a run.
 

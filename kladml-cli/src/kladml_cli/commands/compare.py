@@ -11,6 +11,7 @@ from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.run_place_options import run_place_options
 from kladml_cli.settings_options import json_option
+from kladml_cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +109,7 @@ def _print(comparison: Comparison, plots: Sequence[str], *, with_all: bool) -> N
     labels = [short(page.run.address) for page in comparison.pages]
     for index, page in enumerate(comparison.pages):
         started = page.run.started_at.astimezone()
-        click.echo(f"{MARKS[index % len(MARKS)]} {labels[index]}  {page.run.status}  {started:%Y-%m-%d %H:%M}")
+        echo(f"{MARKS[index % len(MARKS)]} {labels[index]}  {page.run.status}  {started:%Y-%m-%d %H:%M}")
     columns = [f"@{page.run.address.label}" for page in comparison.pages]
     if len({page.run.address.experiment for page in comparison.pages}) > 1:
         columns = labels
@@ -123,7 +124,8 @@ def _print_differences(comparison: Comparison, columns: list[str], *, with_all: 
 
     own = own_distributions(comparison.pages)
     if not comparison.differences:
-        click.echo("\nno difference in configuration, code, data, plugins or environment")
+        echo()
+        echo("no difference in configuration, code, data, plugins or environment")
         return
     for what in dict.fromkeys(one.what for one in comparison.differences):
         chosen = [one for one in comparison.differences if one.what == what]
@@ -132,7 +134,7 @@ def _print_differences(comparison: Comparison, columns: list[str], *, with_all: 
         rows = [(one.name, [_cell(one, value) for value in one.values]) for one in shown]
         print_grid(_NAMES.get(what, what), columns, rows)
         if left:
-            click.echo(f"  {left} package{'s' if left > 1 else ''}, on which numbers seldom depend; see --all")
+            echo(f"  {left} package{'s' if left > 1 else ''}, on which numbers seldom depend; see --all")
 
 
 def _print_metrics(comparison: Comparison, columns: list[str]) -> None:
@@ -164,7 +166,7 @@ def _print_plots(comparison: Comparison, names: Sequence[str]) -> None:
     """Print the plots that were asked for; on a terminal also that of the metric that tells most."""
     from kladml.history.series import Series
     from kladml_cli.plots import COLOURS, MARKS, plot
-    from kladml_cli.terminal import styled, wants_colour, width
+    from kladml_cli.terminal import wants_colour, width
 
     if not names and sys.stdout.isatty():
         names = sorted((name for name in comparison.metrics if _is_curve(comparison, name)), key=_how_telling)[:1]
@@ -176,7 +178,8 @@ def _print_plots(comparison: Comparison, names: Sequence[str]) -> None:
                 mark = MARKS[index % len(MARKS)]
                 colour = COLOURS[index % len(COLOURS)]
                 lines = [line.replace(mark, click.style(mark, fg=colour)) for line in lines]
-        click.echo(f"\n{styled(name, sys.stdout, bold=True)}")
+        echo()
+        echo(name, bold=True)
         for line in lines or ["  only final values are known"]:
             click.echo(line)
 

@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 
     from kladml_cli.configuration import Configuration
 
+GROUP_EPILOG = """\
+Examples:
+
+\b
+  kladml config new --data digits
+  kladml config list
+  kladml config check digits
+  kladml config diff digits @-1
+"""
+
 SHOW_EPILOG = """\
 Examples:
 
@@ -49,7 +59,7 @@ The exit status is 0 if everything fits, 3 if a key or a value does not, 4 if a 
 """
 
 
-@click.group(cls=CommandGroup)
+@click.group(cls=CommandGroup, epilog=GROUP_EPILOG)
 def config() -> None:
     """List, show, check, compare and write run configurations."""
 

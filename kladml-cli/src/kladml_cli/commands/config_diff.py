@@ -12,6 +12,7 @@ from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.run_place_options import run_place_options
 from kladml_cli.settings_options import json_option
+from kladml_cli.terminal import echo
 
 if TYPE_CHECKING:
     from kladml.history.comparison import Difference
@@ -105,9 +106,10 @@ def _print(found: list[Difference], sides: list[Side]) -> None:
     labels = [short(side.run.address) if side.run is not None else side.label for side in sides]
     size = max(map(len, labels))
     for mark, label, side in zip(MARKS, labels, sides, strict=False):
-        click.echo(f"{mark} {label:<{size}}  {_what(side)}".rstrip())
+        echo(f"{mark} {label:<{size}}  {_what(side)}".rstrip())
     if not found:
-        click.echo("\nno difference in configuration")
+        echo()
+        echo("no difference in configuration")
         return
     columns = labels if len(set(labels)) == _LABELS else ["A", "B"]
     print_grid("configuration", columns, [(one.name, _cells(one, sides)) for one in found])
@@ -127,9 +129,5 @@ def _cells(one: Difference, sides: list[Side]) -> list[str]:
         file = Path(side.source)
         if origin is not None and side.run is None and origin.startswith(f"{file}:"):
             origin = f"{file.name}{origin.removeprefix(str(file))}"  # its folder stands above
-        cells.append(f"{_printable(text)}  ({origin})" if origin is not None else _printable(text))
+        cells.append(text if origin is None else f"{text}  ({origin})")
     return cells
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)

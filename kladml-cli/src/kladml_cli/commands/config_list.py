@@ -77,7 +77,8 @@ def _with_runs(configs: list[RunConfigFile], workspace: Workspace) -> list[RunCo
 
 def _print(configs: list[RunConfigFile]) -> None:
     """Print a table as wide as the terminal, and below it what is wrong with those that do not fit."""
-    from kladml_cli.terminal import print_table, styled, width
+    from kladml_cli.hints import warn
+    from kladml_cli.terminal import print_table, width
 
     rows = [
         (config.name, "yes" if config.mistake is None else "no", _run(config), _short(config.experiment), config.data)
@@ -90,7 +91,7 @@ def _print(configs: list[RunConfigFile]) -> None:
     print_table(_HEADER, [(*row, model) for row, model in zip(cells, models, strict=True)], styles)
     for config in configs:
         if config.mistake is not None:
-            click.echo(f"{styled('not valid:', sys.stderr, fg='red')} {config.name}: {config.mistake}", err=True)
+            warn(f"{config.name}: {config.mistake}", "not valid", "red")
 
 
 def _short(experiment: str | None) -> str | None:

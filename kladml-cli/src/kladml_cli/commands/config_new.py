@@ -142,13 +142,11 @@ def _inherited(file: Path, workspace: Workspace) -> list[str]:
 
 def _say_next(name: str, warnings: tuple[str, ...]) -> None:
     import shlex
-    import sys
 
-    from kladml_cli.hints import hint
-    from kladml_cli.terminal import styled
+    from kladml_cli.hints import hint, warn
 
     for warning in warnings:
-        click.echo(f"{styled('warning:', sys.stderr, fg='yellow')} {warning}", err=True)
+        warn(warning)
     step = f"correct that, then kladml train {shlex.quote(name)}"
     if not warnings:
         step = f"kladml train {shlex.quote(name)}"

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from kladml.interfaces import CatalogDataset
     from kladml_cli.data_place import DataPlace
 
+GROUP_EPILOG = """\
+Examples:
+
+\b
+  kladml data add digits digits.csv --target digit
+  kladml data list
+  kladml data diff digits@1 digits@2
+  kladml data push digits --storage s3
+"""
+
 ADD_EPILOG = """\
 Examples:
 
@@ -49,7 +59,7 @@ knowing a version that was pushed to a storage, unless you add --forget.
 """
 
 
-@click.group(cls=CommandGroup)
+@click.group(cls=CommandGroup, epilog=GROUP_EPILOG)
 def data() -> None:
     """Keep data sets in versions; compare and move them.
 

@@ -9,6 +9,7 @@ import click
 from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import json_option, workspace_option
+from kladml_cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,7 +67,7 @@ def diff(*, before: str, after: str | None, rows: int, workspace: Path | None, a
     if as_json:
         print_json(as_dict(found))
     elif found.same:
-        click.echo(f"{found.before} and {found.after} have the same files")
+        echo(f"{found.before} and {found.after} have the same files")
     else:
         _print_difference(found)
 
@@ -116,7 +117,7 @@ def verify(*, references: tuple[str, ...], workspace: Path | None, as_json: bool
         print_table(("VERSION", "FILES", "SIZE", "STATE"), cells, [{} if row["valid"] else _RED for row in rows])
         for row in damaged:
             for fault in row["damaged"]:
-                click.echo(f"{row['reference']}: {fault['file']} {fault['problem']}")
+                echo(f"{row['reference']}: {fault['file']} {fault['problem']}")
     if damaged:
         names = ", ".join(row["reference"] for row in damaged)
         is_are = "is" if len(damaged) == 1 else "are"
@@ -137,7 +138,7 @@ def _chosen(store: Any, references: Sequence[str]) -> Iterator[Manifest]:
 
 
 def _print_difference(found: Difference) -> None:
-    click.echo(f"{found.before} -> {found.after}")
+    echo(f"{found.before} -> {found.after}")
     _print_files(found)
     _print_section(
         "columns",
@@ -163,23 +164,23 @@ def _print_files(found: Difference) -> None:
     ]
     _print_section("files", rows[:_MOST_FILES])
     if len(rows) > _MOST_FILES:
-        click.echo(f"  ... and {len(rows) - _MOST_FILES:,} more; see --json")
+        echo(f"  ... and {len(rows) - _MOST_FILES:,} more; see --json")
 
 
 def _print_rows(found: Difference) -> None:
     old, new = found.rows
     rows = found.row_difference
     if found.nothing_in_common:
-        click.echo(f"rows     {_number(old)} -> {_number(new)}: no column in common, so that rows are not compared")
+        echo(f"rows     {_number(old)} -> {_number(new)}: no column in common, so that rows are not compared")
         return
     if rows is None:
         if old != new:
-            click.echo(f"rows     {_number(old)} -> {_number(new)}")
+            echo(f"rows     {_number(old)} -> {_number(new)}")
         return
     parts = [f"{count:,} {what}" for count, what in ((rows.changed, "changed"), (rows.added, "added")) if count]
     parts += [f"{rows.removed:,} removed"] if rows.removed else []
     text = ", ".join(parts) or ("the same in another order" if rows.only_order else "the same")
-    click.echo(f"rows     {_number(old)} -> {_number(new)}: {text}")
+    echo(f"rows     {_number(old)} -> {_number(new)}: {text}")
     for change in rows.examples:
         row = change.row_after if change.row_before is None else change.row_before
         values = change.values.items()
@@ -193,30 +194,27 @@ def _print_rows(found: Difference) -> None:
             _line("~", row, ", ".join(parts), _YELLOW)
     rest = rows.changed + rows.added + rows.removed - len(rows.examples)
     if rest:
-        click.echo(f"  ... and {rest:,} more; see --rows")
+        echo(f"  ... and {rest:,} more; see --rows")
 
 
 def _line(mark: str, row: int | None, text: str, style: dict[str, str]) -> None:
     import sys
 
-    from kladml_cli.terminal import styled, width
+    from kladml_cli.terminal import width
 
     line = f"  {mark} row {row}  {text}"
     if sys.stdout.isatty() and len(line) > width():
         line = f"{line[: width() - 1]}…"
-    click.echo(styled(line, sys.stdout, **style))
+    echo(line, **style)
 
 
 def _print_section(title: str, rows: Sequence[tuple[str, str, dict[str, str]]]) -> None:
-    import sys
-
-    from kladml_cli.terminal import styled
 
     if rows:
-        click.echo(title)
+        echo(title)
     size = max((len(name) for name, _, _ in rows), default=0)
     for name, text, style in rows:
-        click.echo(styled(f"  {name:<{size}}  {text}".rstrip(), sys.stdout, **style))
+        echo(f"  {name:<{size}}  {text}".rstrip(), **style)
 
 
 def _number(rows: int | None) -> str:

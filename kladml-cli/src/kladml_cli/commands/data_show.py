@@ -10,6 +10,7 @@ from kladml_cli.completion.attach import completes
 from kladml_cli.data_place import data_place_options
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import json_option
+from kladml_cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +55,7 @@ def list_datasets(*, name: str | None, place: DataPlace, as_json: bool) -> None:
     latest that is here is listed as well.
     """
     from kladml.datasets import DatasetReference
+    from kladml.datasets.folders import folders_with_files
     from kladml_cli.data_output import moment, summary
     from kladml_cli.hints import hint
     from kladml_cli.terminal import print_json, print_table, size
@@ -63,12 +65,16 @@ def list_datasets(*, name: str | None, place: DataPlace, as_json: bool) -> None:
         known, asked = opened.known(wanted)
         if wanted is not None and not known:
             opened.store.get(DatasetReference(wanted))  # says which there are
+        dropped = set() if wanted else folders_with_files(opened.workspace.data / "datasets")
+    for folder in sorted(dropped - {version.summary.name for version in known}):
+        hint(f"data/datasets/{folder} is a folder, and no data set yet; 'kladml data sync' makes it one")
     found = _latest(known) if wanted is None else known[::-1]
     if as_json:
         print_json([summary(version) for version in found])
         return
     if not found:
-        hint("no data sets yet; 'kladml data add NAME PATH' adds one")
+        if not dropped:
+            hint("no data sets yet; 'kladml data add NAME PATH' adds one")
         return
     rows = [
         (
@@ -117,14 +123,14 @@ def show(*, reference: str, with_files: bool, everything: bool, place: DataPlace
         content = summary(version) if manifest is None else manifest.as_dict() | where(version)
         print_json({"reference": short.reference, **content, "runs": known, "forgotten_runs": forgotten})
         return
-    click.echo(f"{short.reference}  {in_short(short)}")
-    click.echo(short.fingerprint)  # alone, so that a line of 80 columns holds it whole
-    click.echo(f"added    {moment(short.created_at)}{'' if manifest is None else f' from {manifest.source}'}")
-    click.echo(f"where    {version.where}")
+    echo(f"{short.reference}  {in_short(short)}")
+    echo(short.fingerprint)  # alone, so that a line of 80 columns holds it whole
+    echo(f"added    {moment(short.created_at)}{'' if manifest is None else f' from {manifest.source}'}")
+    echo(f"where    {version.where}")
     for line, run in enumerate(runs if everything else runs[:_SHOWN_RUNS]):
-        click.echo(f"{'' if line else 'trained':<9}{run}")
+        echo(f"{'' if line else 'trained':<9}{run}")
     if len(runs) > _SHOWN_RUNS and not everything:
-        click.echo(f"{'':<9}... and {len(runs) - _SHOWN_RUNS} more runs; see --all")
+        echo(f"{'':<9}... and {len(runs) - _SHOWN_RUNS} more runs; see --all")
     if manifest is None:
         hint(f"Next: {version.next_step}")
         return

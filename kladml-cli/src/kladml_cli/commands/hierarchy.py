@@ -57,7 +57,8 @@ def _where(function: Callable[..., None]) -> Callable[..., None]:
 
 def _group(level: str) -> click.Group:
     """Return the group of commands for one level of the hierarchy."""
-    group = CommandGroup(name=level, help=f"Make, list, show, describe and delete {_PLURALS[level]}.")
+    help_text = f"Make, list, show, describe and delete {_PLURALS[level]}."
+    group = CommandGroup(name=level, help=help_text, epilog=_examples(level, f"create {_EXAMPLES[level]}", "list"))
     for add in (_add_create, _add_list, _add_show, _add_describe, _add_delete):
         add(group, level)
     return group
@@ -65,9 +66,11 @@ def _group(level: str) -> click.Group:
 
 def _command(group: click.Group, text: str, *examples: str) -> Callable[[Callable[..., None]], click.Command]:
     """Return the decorator that adds a command to a group; the first word of its examples is its name."""
-    lines = "\n".join(f"  kladml {group.name} {example}" for example in examples)
-    name = examples[0].partition(" ")[0]
-    return group.command(name, help=text, epilog=f"Examples:\n\n\b\n{lines}")
+    return group.command(examples[0].partition(" ")[0], help=text, epilog=_examples(group.name, *examples))
+
+
+def _examples(group: str | None, *examples: str) -> str:
+    return "\n".join(("Examples:\n\n\b", *(f"  kladml {group} {example}" for example in examples)))
 
 
 def _address_argument(level: str, *, is_new: bool = False) -> Callable[[Decorated], Decorated]:

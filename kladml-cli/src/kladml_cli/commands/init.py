@@ -40,6 +40,7 @@ def init(*, folder: Path, example: str | None) -> None:
     from kladml.errors import WorkspaceError
     from kladml.log import get_logger
     from kladml.workspace import Workspace
+    from kladml_cli.workspace_state import DATABASE, make_state
     from kladml_cli.workspace_template import IGNORE_ALL, configuration_template
 
     around = Workspace.around(folder)
@@ -53,19 +54,23 @@ def init(*, folder: Path, example: str | None) -> None:
         for name in FOLDERS:
             (workspace.root / name).mkdir(parents=True, exist_ok=True)
         kept = [name for name, text in files if not _write_new(workspace.root / name, text)]
+        made = [DATABASE] if make_state(workspace) else []
     except OSError as error:
         problem = f"{error.filename or workspace.root} cannot be written: {error.strerror or error}"
         raise WorkspaceError(problem, next_step="choose a folder that you may write to") from error
-    _tell(workspace.root, [name for name, _ in files], kept, example)
+    _tell(workspace.root, [*(name for name, _ in files), *made], kept, example)
 
 
 def _tell(root: Path, names: Iterable[str], kept: list[str], example: str | None) -> None:
-    click.echo(f"{root} is a KladML workspace")
+    from kladml_cli.hints import hint
+    from kladml_cli.terminal import echo
+
+    echo(f"{root} is a KladML workspace")
     for name in names:
-        click.echo(f"  kept   {name}, which was there" if name in kept else f"  wrote  {name}")
+        echo(f"  kept   {name}, which was there" if name in kept else f"  wrote  {name}")
     here = "" if root == Path.cwd() else f"cd {_shell_word(root)} && "
     step = "train train.yaml" if example else "data add NAME PATH, or kladml init --example digits"
-    click.echo(f"Next: {here}kladml {step}")
+    hint(f"Next: {here}kladml {step}")
 
 
 def _shell_word(path: Path) -> str:

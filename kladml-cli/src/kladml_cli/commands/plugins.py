@@ -11,12 +11,22 @@ from kladml_cli.completion.attach import completes
 from kladml_cli.groups import CommandGroup
 from kladml_cli.options import global_options
 from kladml_cli.settings_options import json_option
+from kladml_cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kladml.interfaces import Setting
     from kladml_cli.plugin_states import PluginState
+
+GROUP_EPILOG = """\
+Examples:
+
+\b
+  kladml plugins list
+  kladml plugins show storage s3
+  kladml plugins check
+"""
 
 LIST_EPILOG = """\
 Examples:
@@ -49,7 +59,7 @@ The exit status is 4 if a plugin is broken.
 _STYLES: dict[str, dict[str, Any]] = {"broken": {"fg": "red"}, "collision": {"fg": "yellow"}, "disabled": {"dim": True}}
 
 
-@click.group(cls=CommandGroup)
+@click.group(cls=CommandGroup, epilog=GROUP_EPILOG)
 def plugins() -> None:
     """See which plugins are installed; check them.
 
@@ -94,11 +104,12 @@ def show(*, kind: str, name: str, as_json: bool) -> None:
         print_json(description.as_dict())
         return
     for label, text in description.facts.items():
-        click.echo(f"{label:<{max(map(len, description.facts))}}  {text}")
+        echo(f"{label:<{max(map(len, description.facts))}}  {text}")
     if description.settings:
         # What the configuration comes from cannot be configured in it.
         given = "as arguments in Python" if kind == "config" else f"in the section {kind}.{name} of the configuration"
-        click.echo(f"\nSettings, {given}:")
+        echo()
+        echo(f"Settings, {given}:")
     for setting in description.settings:
         _print_setting(setting)
 
@@ -168,7 +179,7 @@ def _print_setting(setting: Setting) -> None:
 
     default = "required" if setting.required else f"default {_text(setting.default)}"
     secret = ", secret: from the environment only" if setting.secret else ""
-    click.echo(f"  {setting.name}: {setting.type_name}, {default}{secret}")
+    echo(f"  {setting.name}: {setting.type_name}, {default}{secret}")
     if setting.doc:
         click.echo(textwrap.fill(setting.doc, width(), initial_indent="      ", subsequent_indent="      "))
 

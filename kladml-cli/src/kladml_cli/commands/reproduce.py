@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kladml_cli.completion.attach import completes
+from kladml_cli.hints import warn
 from kladml_cli.options import global_options
 from kladml_cli.run_place_options import run_place_options
 from kladml_cli.settings_options import json_option
+from kladml_cli.terminal import echo
 
 if TYPE_CHECKING:
     from kladml.history.data_check import DataCheck
@@ -68,7 +70,7 @@ def reproduce(*, place: RunPlace, run: str, check: bool, as_json: bool) -> None:
             _check(page, before, check_data(page, recipe, opened.workspace), as_json=as_json)
             return
         for line in before:
-            click.echo(f"may differ: {line}", err=True)
+            warn(line, "may differ")
         result, found = _train(opened, place, page, recipe)
         before += found
         outcome = _outcome(opened, page, result)
@@ -76,7 +78,7 @@ def reproduce(*, place: RunPlace, run: str, check: bool, as_json: bool) -> None:
         print_json(_as_dict(page, result, before, outcome))
     elif outcome.is_exact:
         what = "final metrics and weights" if outcome.weights is not None else "final metrics (there are no weights)"
-        click.echo(f"exact: {what} of {result.address} are those of {page.address}, to the last bit")
+        echo(f"exact: {what} of {result.address} are those of {page.address}, to the last bit")
     if not outcome.is_exact:
         if not as_json:
             _print_differences(outcome)
@@ -104,9 +106,9 @@ def _check(page: RunPage, before: list[str], data: list[DataCheck], *, as_json: 
     else:
         for one in data:
             if not one.is_obstacle:
-                click.echo(one.text)
+                echo(one.text)
         if not found:
-            click.echo(f"nothing is known that keeps {page.address} from coming out the same")
+            echo(f"nothing is known that keeps {page.address} from coming out the same")
     _fail(found, f"{page.address} may not come out the same")
 
 
@@ -130,7 +132,7 @@ def _train(opened: OpenPlace, place: RunPlace, page: RunPage, recipe: Recipe) ->
         def kladml_run_started(self, run: Any) -> None:
             found.extend(obstacles_at_start(page, run.tags))
             for line in found:
-                click.echo(f"may differ: {line}", err=True)
+                warn(line, "may differ")
 
     with passing_note(PREPARING) as end_note:
         watch = RunWatch(when_it_starts=end_note)
@@ -174,9 +176,9 @@ def _outcome(opened: OpenPlace, page: RunPage, result: RunResult) -> Outcome:
 
 def _print_differences(outcome: Outcome) -> None:
     for name, (before, now) in outcome.metrics.items():
-        click.echo(f"{name}  was {before!r}, is {now!r}")
+        echo(f"{name}  was {before!r}, is {now!r}")
     for name in outcome.weights or ():
-        click.echo(f"{name}  has other weights")
+        echo(f"{name}  has other weights")
 
 
 def _reasons(outcome: Outcome, before: list[str]) -> list[str]:

@@ -20,11 +20,20 @@ from kladml_cli.settings_options import json_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kladml.history.conditions import Condition
     from kladml.history.facts import Quantity
     from kladml.history.listing import Listing
-    from kladml.interfaces import CatalogRun, ExperimentAddress
+    from kladml.interfaces import CatalogRun
     from kladml_cli.run_place import RunPlace
+
+GROUP_EPILOG = """\
+Examples:
+
+\b
+  kladml runs list --sort=-val_accuracy
+  kladml runs show @-1
+  kladml runs copy @best --to storage=s3
+  kladml runs delete @3 --dry-run
+"""
 
 EPILOG = """\
 Examples:
@@ -43,10 +52,11 @@ The end of a parameter's name is enough: params.lr is
 params.training.optimizer.lr. data is the version trained on.
 """
 
+_LIMIT = 20
 _MOST_READ = 100
 
 
-@click.group(cls=CommandGroup)
+@click.group(cls=CommandGroup, epilog=GROUP_EPILOG)
 def runs() -> None:
     """List, show, copy and delete the runs of the workspace.
 
@@ -63,11 +73,15 @@ def runs() -> None:
     help="Smallest first, or with - largest; by default the newest first.",
     shell_complete=completes("order"),
 )
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="At most N.")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(min=1), help=f"At most N; by default {_LIMIT}, and all with --json."
+)
 @json_option
 @workspace_of_runs_options
 @global_options()
-def list_runs(*, place: RunPlace, tree: bool, where: str | None, sort: str | None, limit: int, as_json: bool) -> None:
+def list_runs(
+    *, place: RunPlace, tree: bool, where: str | None, sort: str | None, limit: int | None, as_json: bool
+) -> None:
     """List runs, the newest first."""
     from kladml.history.conditions import Condition
     from kladml.history.facts import Facts
@@ -77,54 +91,59 @@ def list_runs(*, place: RunPlace, tree: bool, where: str | None, sort: str | Non
     from kladml_cli.hints import hint
     from kladml_cli.terminal import print_json
 
+    if limit is None and not as_json:
+        limit = _LIMIT
     condition = None if where is None else Condition(where)
     order = None if sort is None else parse_order(sort)
     with place.open() as opened:
         of_experiment = None if place.experiment is None else opened.references.find_experiment(place.experiment)
-        if condition is None and order is None:
+        asked_for = [*([] if order is None else order[:1]), *([] if condition is None else condition.quantities)]
+        if condition is None and order is None and limit is not None:
             newest, count = opened.newest_runs(limit, of_experiment)
             listing = Listing([Facts(run) for run in newest], count - len(newest))
             found = newest
         else:
             found = opened.list_runs(of_experiment)
-            asked_for = [*([] if condition is None else condition.quantities), *([] if order is None else order[:1])]
             needs_texts = any(one.section in ("params", "tags") for one in asked_for)
             texts = RunTexts(opened.runs, opened.searching_tracker() if needs_texts else None)
             listing = choose(found, texts, where=condition, order=order, limit=limit)
     if as_json:
         print_json([as_dict(run) for run in listing.runs])
-        return
-    if not listing.runs:
-        _say_none(found, of_experiment, condition, opened.runs)
-        return
-    names = [*([] if order is None else order[:1]), *([] if condition is None else condition.quantities)]
-    (_print_tree if tree else _print_table)(listing, [one for one in dict.fromkeys(names) if one.section])
-    if listing.left_out:
+    elif listing.runs:
+        (_print_tree if tree else _print_table)(listing, [one for one in dict.fromkeys(asked_for) if one.section])
+    elif found and condition is not None:
+        hint(f"none of {len(found)} runs meets the condition")
+    else:
+        of_what = "no runs yet" if of_experiment is None else f"no runs of {of_experiment}"
+        hint(f"{of_what}; 'kladml train' makes one")
+    if found:
+        _say_unknown(asked_for, found, listing, opened.runs)
+    if listing.left_out and not as_json:
         which = "more" if sort else "older"
         hint(f"{listing.left_out} {which} {'is' if listing.left_out == 1 else 'are'} left out; see --limit")
 
 
-def _say_none(
-    found: list[CatalogRun], experiment: ExperimentAddress | None, condition: Condition | None, folder: Path
-) -> None:
+def _say_unknown(asked_for: list[Quantity], found: list[CatalogRun], listing: Listing, folder: Path) -> None:
+    """Name the metrics and parameters that were asked for and that no run has: they may be misspelt."""
+    from kladml.history.facts import FIELDS
     from kladml_cli.hints import hint
 
-    if not found or condition is None:
-        of_what = "no runs yet" if experiment is None else f"no runs of {experiment}"
-        hint(f"{of_what}; 'kladml train' makes one")
-        return
-    hint(f"none of {len(found)} runs meets the condition")
-    known = {name for run in found for name in run.metrics}
-    for name in sorted(condition.metrics - known):
-        close = get_close_matches(name, known, n=1)
-        nearest = f"; did you mean {close[0]}?" if close else ""
-        hint(f"no run has a metric '{name}'{nearest}")
-    keys = _parameters(found, folder) if condition.params else set()
-    for name in sorted(condition.params):
+    def say(what: str, name: str, nearest: str) -> None:
+        hint(f"no run has a {what} '{name}'{f'; did you mean {nearest}?' if nearest else ''}")
+
+    metrics = {name for run in found for name in run.metrics}
+    for name in sorted({one.name for one in asked_for if one.section == "metrics"} - metrics):
+        say("metric", name, _nearest(name, {*metrics, *FIELDS}))
+    missing = {one for one in asked_for if one.section == "params" and not any(map(one.of, listing.facts))}
+    keys = _parameters(found, folder) if missing else set()
+    for name in sorted(one.name for one in missing):
         if not any(f".{key}".endswith(f".{name}") for key in keys):
-            close = get_close_matches(name, sorted(keys | {key.rpartition(".")[2] for key in keys}), n=1)
-            nearest = f"; did you mean params.{close[0]}?" if close else ""
-            hint(f"no run has a parameter '{name}'{nearest}")
+            nearest = _nearest(name, keys | {key.rpartition(".")[2] for key in keys})
+            say("parameter", name, nearest and f"params.{nearest}")
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    return next(iter(get_close_matches(name, sorted(known), n=1)), "")
 
 
 def _parameters(runs: list[CatalogRun], folder: Path) -> set[str]:

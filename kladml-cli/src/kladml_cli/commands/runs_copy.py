@@ -10,6 +10,7 @@ from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.run_place_options import run_place_options
 from kladml_cli.settings_options import json_option
+from kladml_cli.terminal import echo
 
 if TYPE_CHECKING:
     from kladml.history.copying import CopiedFiles, Place
@@ -124,14 +125,14 @@ def _copy_records(opened: OpenPlace, page: RunPage, name: str) -> CopiedRecords:
 def _print(page: RunPage, chosen: dict[str, str], files: CopiedFiles | None, records: CopiedRecords | None) -> None:
     if files is not None:
         there = f", of which {len(files.already_there)} were there already" if files.already_there else ""
-        click.echo(f"{page.address}: {len(files.sha256)} files are in storage {chosen['storage']}{there}")
-        click.echo("  each was read back, and its SHA-256 is the same")
+        echo(f"{page.address}: {len(files.sha256)} files are in storage {chosen['storage']}{there}")
+        echo("  each was read back, and its SHA-256 is the same")
     if records is not None and records.waiting is None:
         there = ", and were before" if records.already_there else ""
         times = "with their times" if records.with_times else "without their times, which are not known or not taken"
         where = f"on tracker {chosen['tracker']} as {records.run_id}"
-        click.echo(f"{page.address}: {records.points} values are {where}{there}")
-        click.echo(f"  {times}{'; read back, and the same' if records.verified else ''}")
+        echo(f"{page.address}: {records.points} values are {where}{there}")
+        echo(f"  {times}{'; read back, and the same' if records.verified else ''}")
 
 
 def _as_dict(chosen: dict[str, str], files: CopiedFiles | None, records: CopiedRecords | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.run_place_options import run_place_options
 from kladml_cli.settings_options import json_option
+from kladml_cli.terminal import echo
 
 if TYPE_CHECKING:
     from kladml.history.deletion import Deletion
@@ -66,17 +67,17 @@ def delete(*, place: RunPlace, runs: tuple[str, ...], dry_run: bool, yes: bool, 
     if as_json:
         print_json([{**plan.as_dict(), "deleted": not dry_run} for plan in plans])
     elif not dry_run:
-        click.echo(f"deleted {', '.join(str(plan.run.address) for plan in plans)}")
+        echo(f"deleted {', '.join(str(plan.run.address) for plan in plans)}")
 
 
 def _print(plan: Deletion, opened: OpenPlace, *, dry_run: bool) -> None:
     from kladml_cli.terminal import size
 
-    click.echo(f"{plan.run.address}  {plan.run.status}  {'would be' if dry_run else 'will be'} deleted:")
+    echo(f"{plan.run.address}  {plan.run.status}  {'would be' if dry_run else 'will be'} deleted:")
     if plan.folder is not None:
-        click.echo(f"  {plan.folder.relative_to(opened.workspace.root)}: {size(plan.size)}")
+        echo(f"  {plan.folder.relative_to(opened.workspace.root)}: {size(plan.size)}")
     if plan.keys:
-        click.echo(f"  storage {plan.run.backends['storage']}: {len(plan.keys)} files in {plan.bucket}")
-    click.echo(f"  catalog {plan.run.backends.get('catalog', '')}: its entry".replace(" :", ":"))
+        echo(f"  storage {plan.run.backends['storage']}: {len(plan.keys)} files in {plan.bucket}")
+    echo(f"  catalog {plan.run.backends.get('catalog', '')}: its entry".replace(" :", ":"))
     for line in plan.stays:
-        click.echo(f"  stays: {line}")
+        echo(f"  stays: {line}")

@@ -11,6 +11,7 @@ from kladml_cli.completion.attach import completes
 from kladml_cli.options import global_options
 from kladml_cli.run_place_options import run_place_options
 from kladml_cli.settings_options import json_option
+from kladml_cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -121,7 +122,7 @@ def _print_head(page: RunPage) -> None:
     took = f"{'took' if page.run.ended_at is not None else 'for'} {clock(page.seconds)}"
     click.echo(f"{styled(page.address, sys.stdout, bold=True)}  {status}  {started:%Y-%m-%d %H:%M:%S}, {took}")
     if page.error:
-        click.echo(f"  {styled(page.error, sys.stdout, fg='red')}")
+        echo(f"  {page.error}", fg="red")
     notes = [f"resumed {page.record.resumed} times"] if page.record.resumed else []
     if not page.has_record:
         known = f"what is known of it is from {page.record_from}" if page.record_from else "only the catalog knows it"
@@ -130,7 +131,7 @@ def _print_head(page: RunPage) -> None:
     if reproduces:
         notes.append(f"made to reproduce {reproduces}")
     for note in notes:
-        click.echo(f"  {note}")
+        echo(f"  {note}")
 
 
 def _print_metrics(page: RunPage) -> None:
@@ -156,7 +157,7 @@ def _print_metrics(page: RunPage) -> None:
     for index, row in enumerate(lines):
         cells_text = [f"{row[0]:<{sizes[0]}}", *(f"{c:>{s}}" for c, s in zip(row[1:], sizes[1:], strict=True))]
         curve = curves[index] if sys.stdout.isatty() and curves else ""
-        click.echo("  ".join(("", *cells_text, curve)).rstrip())
+        echo("  ".join(("", *cells_text, curve)).rstrip())
 
 
 def _print_plots(page: RunPage, names: Sequence[str]) -> None:
@@ -166,7 +167,7 @@ def _print_plots(page: RunPage, names: Sequence[str]) -> None:
     for name in names:
         _heading(name)
         for line in plot([page.metrics[name]], width()) or ["  only the final value is known"]:
-            click.echo(line)
+            echo(line)
 
 
 def _print_params(page: RunPage, *, with_all: bool) -> None:
@@ -184,7 +185,7 @@ def _print_params(page: RunPage, *, with_all: bool) -> None:
     _print_pairs([(name, str(value)) for name, value in shown.items()])
     left = len(page.params) - len(shown)
     if left:
-        click.echo(f"  {left} more at their defaults; see --all")
+        echo(f"  {left} more at their defaults; see --all")
 
 
 def _print_files(storage: str | None, files: Sequence[str], *, with_all: bool) -> None:
@@ -192,9 +193,9 @@ def _print_files(storage: str | None, files: Sequence[str], *, with_all: bool) -
         return
     _heading("files in its folder" if storage is None else f"files in storage {storage}")
     for name in files if with_all else files[:_MOST_FILES]:
-        click.echo(f"  {name}")
+        echo(f"  {name}")
     if len(files) > _MOST_FILES and not with_all:
-        click.echo(f"  {len(files) - _MOST_FILES} more; see --all")
+        echo(f"  {len(files) - _MOST_FILES} more; see --all")
 
 
 def _print_origin(page: RunPage, *, with_all: bool) -> None:
@@ -242,10 +243,10 @@ def _changed(diff: str) -> str:
 def _print_pairs(pairs: Sequence[tuple[str, Any]]) -> None:
     size = max((len(name) for name, _ in pairs), default=0)
     for name, value in pairs:
-        click.echo(f"  {name:<{size}}  {value}".rstrip())
+        echo(f"  {name:<{size}}  {value}".rstrip())
 
 
 def _heading(text: str) -> None:
-    from kladml_cli.terminal import styled
 
-    click.echo(f"\n{styled(text, sys.stdout, bold=True)}")
+    echo()
+    echo(text, bold=True)

@@ -23,6 +23,7 @@ from kladml_cli.settings_options import (
     setting_option,
     workspace_option,
 )
+from kladml_cli.terminal import echo
 
 if TYPE_CHECKING:
     from kladml.errors import KladMLError
@@ -270,9 +271,9 @@ def _show(result: RunResult, watch: RunWatch, *, as_json: bool) -> None:
     import shlex
 
     from kladml.interfaces import RunAddress
-    from kladml_cli.hints import hint
+    from kladml_cli.hints import hint, warn
     from kladml_cli.run_rows import short
-    from kladml_cli.terminal import print_json, styled
+    from kladml_cli.terminal import print_json
 
     outcome = {name: value for name, value in dict(result).items() if name != "model"}
     if as_json:
@@ -281,8 +282,9 @@ def _show(result: RunResult, watch: RunWatch, *, as_json: bool) -> None:
         from kladml_backends_console.summary import Summary
 
         summary = Summary.of(str(result.address), {**outcome, "seconds": watch.seconds})
-        click.echo("\n".join((summary.headline, *summary.rows())))
+        for line in (summary.headline, *summary.rows()):
+            echo(line)
     if not as_json and watch.uses("catalog"):
         hint(f"Next: kladml runs show {shlex.quote(short(RunAddress.parse(str(result.address))))}")
     for warning in result.warnings:
-        click.echo(f"{styled('warning:', sys.stderr, fg='yellow')} {warning}", err=True)
+        warn(warning, run=str(result.address))

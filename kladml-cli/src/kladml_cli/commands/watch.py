@@ -123,9 +123,9 @@ def line_of(event: Mapping[str, Any]) -> str:
     """Return an event as a line for people; empty for one that this version does not know."""
     from datetime import datetime
 
-    from kladml_cli.terminal import styled
+    from kladml_cli.terminal import printable, styled
 
-    words = "  ".join(_words(event))
+    words = printable("  ".join(_words(event)))
     if not words:
         return ""
     style = _STYLES.get(str(event.get("status")), {}) if event["event"] == "run_ended" else {}

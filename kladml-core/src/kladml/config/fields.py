@@ -7,6 +7,7 @@ import types
 import typing
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import category
 
 from kladml.config.secrets import is_secret_key
 
@@ -23,6 +24,7 @@ class SchemaKey:
         choices: The accepted values, or empty for any.
         least: The least accepted number, or None.
         below: The number that all accepted ones are less than, or None.
+        one_line: Whether a text may hold no control character, such as a line break.
         free: Whether any keys may stand below it.
         secret: Whether its value must not be shown.
     """
@@ -36,6 +38,7 @@ class SchemaKey:
     free: bool = False
     secret: bool = False
     below: float | None = None
+    one_line: bool = False
 
     def complaint(self, value: Any) -> str | None:
         """Return what is wrong with a value of the right type, or None."""
@@ -45,6 +48,8 @@ class SchemaKey:
             return f"must be at least {self.least:g}"
         if self.below is not None and isinstance(value, int | float) and not value < self.below:
             return f"must be less than {self.below:g}"
+        if self.one_line and any(category(character) in ("Cc", "Cs", "Zl", "Zp") for character in str(value)):
+            return "must be one line without control characters"
         return None
 
 
@@ -75,6 +80,7 @@ def schema_keys(schema: type[Any], prefix: str = "") -> dict[str, SchemaKey]:
             free=(typing.get_origin(hint) or hint) is dict,
             secret=field.metadata.get("secret", False) or is_secret_key(key),
             below=field.metadata.get("below"),
+            one_line=field.metadata.get("one_line", False),
         )
     return keys
 

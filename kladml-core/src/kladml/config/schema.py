@@ -11,10 +11,16 @@ DEVICES = ("auto", "cpu", "cuda", "mps", "tpu")
 
 
 def _key(
-    default: Any, doc: str, *, choices: tuple[str, ...] = (), least: float | None = None, below: float | None = None
+    default: Any,
+    doc: str,
+    *,
+    choices: tuple[str, ...] = (),
+    least: float | None = None,
+    below: float | None = None,
+    one_line: bool = False,
 ) -> Any:
     """Declare a key with its default, one sentence about it, and its bounds."""
-    metadata = {"doc": doc, "choices": choices, "least": least, "below": below}
+    metadata = {"doc": doc, "choices": choices, "least": least, "below": below, "one_line": one_line}
     if isinstance(default, type):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -132,7 +138,7 @@ class RunConfig:
     project: str = _key("default", "Project that the run belongs to.")
     family: str = _key("default", "Family of models in the project.")
     experiment: str = _key("default", "Experiment in the family.")
-    run_name: str | None = _key(None, "A name for people; the address names the run anyway.")
+    run_name: str | None = _key(None, "A name for people; the address names the run anyway.", one_line=True)
     model: ModelConfig = _key(ModelConfig, "Which model is trained.")
     data: DataConfig = _key(DataConfig, "Which data it is trained on.")
     training: TrainingConfig = _key(TrainingConfig, "How it is trained.")

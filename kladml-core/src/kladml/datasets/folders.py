@@ -47,6 +47,16 @@ class Synced:
     next_step: str | None = None
 
 
+def folders_with_files(root: Path) -> set[str]:
+    """Return the names of the folders in `data/datasets/` that hold something.
+
+    Args:
+        root: The folder of folders.
+    """
+    folders = root.iterdir() if root.is_dir() else ()
+    return {path.name for path in folders if not path.name.startswith(".") and path.is_dir() and any(path.iterdir())}
+
+
 class DatasetFolders:
     """Keeps `data/datasets/NAME` and the versions of NAME in step.
 
@@ -65,11 +75,7 @@ class DatasetFolders:
 
     def names(self) -> list[str]:
         """Return the names of all data sets that have versions or a folder, sorted."""
-        folders = self._root.iterdir() if self._root.is_dir() else ()
-        found = {
-            path.name for path in folders if path.is_dir() and not path.name.startswith(".") and any(path.iterdir())
-        }
-        return sorted(found | {*self._store.names()})
+        return sorted(folders_with_files(self._root) | {*self._store.names()})
 
     def sync(self, name: str, *, only_look: bool = False, progress: Progress = silent) -> Synced:
         """Bring a data set and its folder in step.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kladml.datasets.catalog_versions import CatalogVersions
 from kladml.datasets.describe import describe
+from kladml.datasets.folders import folders_with_files
 from kladml.datasets.formats import DataFile
 from kladml.datasets.images import check_images
 from kladml.datasets.lock import locked
@@ -289,6 +290,9 @@ class DatasetStore:
         return self._versions / manifest.name / f".{manifest.version}.seals"
 
     def _unknown(self, name: str, known: Sequence[Manifest]) -> DataError:
+        if name in folders_with_files(self.state.parent / "data" / "datasets"):
+            problem = f"data/datasets/{name} is a folder, and no data set yet"
+            return DataError(problem, next_step=f"'kladml data sync {name}' makes it one")
         if known:
             problem = f"all versions of the data set '{name}' were removed"
             return DataError(problem, next_step=f"add it again with 'kladml data add {name} PATH', or pull it")

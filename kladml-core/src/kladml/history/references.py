@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 BEST = "best"
 
 _SHOWN = 3
+_LONGEST = 100
 _LIST = "'kladml runs list' shows those there are"
+_FORMS = "write @3, @-1, @best, digits@3 or project/family/experiment@3"
 _EXPERIMENTS = "'kladml experiment list' shows those there are"
 
 
@@ -54,7 +56,10 @@ class References:
         place, at, label = text.rpartition("@")
         if not at or not label:
             problem = f"'{text}' is no address of a run"
-            raise AddressError(problem, next_step="write @3, @-1, @best, digits@3 or project/family/experiment@3")
+            raise AddressError(problem, next_step=_FORMS)
+        if len(label) > _LONGEST:
+            problem = f"'{text[:_LONGEST]}…' is no address of a run: what follows the '@' is too long"
+            raise AddressError(problem, next_step=_FORMS)
         experiment = self.find_experiment(place) if place else self._own_experiment(text)
         if label == BEST or label.removeprefix("-").isdecimal():
             return self._by_rank(experiment, label)
