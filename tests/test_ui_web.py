@@ -73,7 +73,7 @@ def test_pages_show_the_runs_and_end_with_an_interrupt(tmp_path, run_id, pages):
     os.killpg(server.pid, signal.SIGINT)  # as a terminal does
     assert server.wait(START_SECONDS) == 0
     assert not answers_http(f"{url}/health")()
-    assert (tmp_path / "log").read_text() == f"MLflow's pages: {url} (Ctrl-C ends them)\n"
+    assert (tmp_path / "log").read_text() == f"MLflow's pages: {url} in a few seconds (Ctrl-C ends them)\n"
     said = (tmp_path / "place/.kladml/mlflow-server.log").read_text()
     assert "Application shutdown complete" in said
     assert "Traceback" not in said

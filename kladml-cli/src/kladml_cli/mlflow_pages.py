@@ -50,7 +50,7 @@ def serve(place: RunPlace, host: str, port: int) -> None:
     with tracker:
         tracker.check()  # makes the database where there is none yet, and delivers what killed runs left
         command = server_command(tracker, host, port)
-    click.echo(f"MLflow's pages: http://{host}:{port} (Ctrl-C ends them)", err=True)
+    click.echo(f"MLflow's pages: http://{host}:{port} in a few seconds (Ctrl-C ends them)", err=True)
     _run(command, workspace.state / "mlflow-server.log")
 
 
@@ -62,8 +62,11 @@ def server_command(tracker: LocalTracker, host: str, port: int) -> list[str]:
 
 
 def server_environment() -> dict[str, str]:
-    """Return this process's variables; unless they say otherwise, no telemetry, which writes to the home folder."""
-    return {"MLFLOW_DISABLE_TELEMETRY": "true", **os.environ}
+    """Return this process's variables; unless they say otherwise, what pages of runs need not is off.
+
+    Telemetry writes to the home folder, and the jobs are eight processes more.
+    """
+    return {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
 
 
 def _run(command: list[str], log: Path) -> None:
