@@ -186,5 +186,5 @@ def test_reproducing_a_run(workspace, train, interrupt, run_kladml):
 def test_a_pipe_that_closes_is_no_error(workspace, start_kladml, arguments):
     process = start_kladml(*arguments, PYTHONUNBUFFERED="")
     process.stdout.close()
-    assert process.stderr.read() == ("no runs yet; 'kladml train' makes one\n" if arguments[0] == "runs" else "")
+    assert process.stderr.read() == ("no runs yet; 'kladml train CONFIG' makes one\n" if arguments[0] == "runs" else "")
     assert process.wait(timeout=60) == (0 if arguments[0] == "runs" else 141)

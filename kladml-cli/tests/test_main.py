@@ -249,7 +249,7 @@ def test_options_before_and_after_the_command_decide_what_is_logged(kladml, inst
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (("runs", "list"), "no runs yet; 'kladml train' makes one\n"),
+        (("runs", "list"), "no runs yet; 'kladml train CONFIG' makes one\n"),
         (("data", "list"), "no data sets yet; 'kladml data add NAME PATH' adds one\n"),
         (("data", "sync"), "no data sets, and nothing in data/datasets/\n"),
         (("data", "verify"), "no data sets yet; 'kladml data add NAME PATH' adds one\n"),
@@ -281,13 +281,13 @@ def test_unknown_format_of_log_lines_is_refused_with_those_there_are(kladml, wor
 @pytest.mark.parametrize("name", ["lines", ""])
 def test_format_of_log_lines_for_people_can_be_named(kladml, workspace, monkeypatch, name):
     monkeypatch.setenv("KLADML_LOG_FORMAT", name)
-    assert kladml("runs", "list").errors == "no runs yet; 'kladml train' makes one\n"
+    assert kladml("runs", "list").errors == "no runs yet; 'kladml train CONFIG' makes one\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (("runs", "show", "@1"), 3, "there is no run '@1': there are no runs yet; 'kladml train' makes one"),
+        (("runs", "show", "@1"), 3, "there is no run '@1': there are no runs yet; 'kladml train CONFIG' makes one"),
         (("trian",), 2, "there is no command 'trian'; did you mean 'train'? (see 'kladml --help')"),
     ],
 )

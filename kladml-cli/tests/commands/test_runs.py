@@ -50,7 +50,7 @@ def test_an_experiment_without_runs_is_named(kladml, three_runs):
 def test_no_runs_are_no_error(kladml, workspace):
     outcome = kladml("runs", "list")
     assert (outcome.status, outcome.output) == (0, "")
-    assert outcome.errors == "no runs yet; 'kladml train' makes one\n"
+    assert outcome.errors == "no runs yet; 'kladml train CONFIG' makes one\n"
     assert json.loads(kladml("runs", "list", "--json").output) == []
 
 

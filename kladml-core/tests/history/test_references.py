@@ -144,7 +144,7 @@ def test_malformed_addresses_are_refused(add, find, text):
 
 
 def test_no_runs_at_all(find):
-    with pytest.raises(AddressError, match="'kladml train' makes one"):
+    with pytest.raises(AddressError, match="'kladml train CONFIG' makes one"):
         find("@1")
 
 

@@ -499,7 +499,7 @@ def test_a_trackers_identifier_never_becomes_a_path(backends, model_class, data)
 @pytest.mark.parametrize(
     ("arguments", "error", "said"),
     [
-        ({"model_class": None}, ModelReferenceError, "there is no model; set model.ref"),
+        ({"model_class": None}, ModelReferenceError, "there is no model; name a configuration"),
         ({"model_class": dict}, ModelContractError, "dict lacks part of the model contract: train, predict"),
         ({"model_class": Linear}, ModelContractError, "Linear is an nn.Module without training_step"),
         ({"model_class": Linear()}, ModelContractError, "the model is a Linear, not a class"),

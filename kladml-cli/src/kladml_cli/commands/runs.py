@@ -115,7 +115,7 @@ def list_runs(
         hint(f"none of {len(found)} runs meets the condition")
     else:
         of_what = "no runs yet" if of_experiment is None else f"no runs of {of_experiment}"
-        hint(f"{of_what}; 'kladml train' makes one")
+        hint(f"{of_what}; 'kladml train CONFIG' makes one")
     if found:
         _say_unknown(asked_for, found, listing, opened.runs)
     if listing.left_out and not as_json:

@@ -100,7 +100,7 @@ class References:
             return ExperimentAddress(*with_runs[0].address.names)
         if not with_runs:
             problem = f"there is no run '{text}': there are no runs yet"
-            raise AddressError(problem, next_step="'kladml train' makes one")
+            raise AddressError(problem, next_step="'kladml train CONFIG' makes one")
         newest = sorted(with_runs, key=lambda entry: str(entry.last_run_at), reverse=True)
         either = _either([f"{entry.address}{text}" for entry in newest])
         problem = f"'{text}' names no experiment, and there are {len(with_runs)}: it could be {either}"

@@ -190,7 +190,8 @@ def _find_model(config: ResolvedConfig, given: Given, folders: Sequence[Path]) -
     if model_class is None:
         if chosen.ref is None:
             problem = "there is no model"
-            raise ModelReferenceError(problem, next_step="set model.ref to file.py:Class or package.module:Class")
+            hint = "name a configuration, see 'kladml config list', or set model.ref to file.py:Class or package:Class"
+            raise ModelReferenceError(problem, next_step=hint)
         model_class = load_reference(chosen.ref, folders, key="model.ref")
     loss = chosen.loss if given.loss is None else given.loss
     if isinstance(loss, str) and ":" in loss:
