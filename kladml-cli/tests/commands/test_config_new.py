@@ -12,10 +12,6 @@ import yaml
 
 from kladml_cli.starting_config import _pair
 
-pytest.importorskip("polars")
-pytest.importorskip("pyarrow")
-pytest.importorskip("PIL")
-
 
 def rows_of(count, columns=3, seed=0):
     return np.random.default_rng(seed).normal(size=(count, columns)).astype(np.float32)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kladml.datasets import DatasetReference, DatasetStore
+from kladml.datasets import DatasetReference, DatasetStore, images
 from kladml.datasets import store as store_module
 from kladml.datasets.hashing import LARGE
 from kladml.errors import DataError
@@ -247,6 +247,15 @@ def test_an_image_that_is_not_whole_is_named_and_nothing_is_kept(store, tree, pi
                 store.add("pets", folder)
         (folder / name).write_bytes(content)
     assert (store.versions("pets"), sorted(store.objects.digests())) == ([first], before)
+
+
+def test_without_pillow_it_is_said_that_images_are_not_checked(store, tree, monkeypatch, caplog, capsys):
+    monkeypatch.setattr(images, "find_spec", lambda _: None)
+    store.add("cats", tree({"cat/1.png": b"none"}))
+    said = caplog.text + capsys.readouterr().err
+    assert "the images of cats are not checked, as pillow is not installed; pip install 'kladml-core[data]'" in said
+    store.add("texts", tree({"1.txt": b"none"}, "texts"))
+    assert "of texts" not in caplog.text + capsys.readouterr().err
 
 
 def test_images_with_something_behind_their_end_are_images(store, tree, picture):

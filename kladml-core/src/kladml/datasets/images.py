@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kladml.datasets.formats import format_of
 from kladml.datasets.progress import in_threads
 from kladml.errors import DataError
+from kladml.log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,7 +47,7 @@ def image_shape(file: DataFile) -> tuple[int, int, int]:
 
 
 def check_images(files: Iterable[DataFile], progress: Progress, name: str) -> None:
-    """Check that images are whole; only one that may not be is decoded for that. Without pillow nothing is checked.
+    """Check that images are whole; only one that may not be is decoded for that. Without pillow a warning says so.
 
     Args:
         files: Files, of which those that are no images are left out.
@@ -56,9 +57,11 @@ def check_images(files: Iterable[DataFile], progress: Progress, name: str) -> No
     Raises:
         DataError: One is damaged, cut off, or no image.
     """
-    if find_spec("PIL") is None:
-        return
     images = [(file, file.path.stat().st_size) for file in files if format_of(file.name) == "images"]
+    if images and find_spec("PIL") is None:
+        why = "are not checked, as pillow is not installed"
+        get_logger(__name__).warning(f"the images of {name} {why}; pip install 'kladml-core[data]'")
+        return
 
     def check(item: tuple[DataFile, int], tell: Callable[[int], object]) -> None:
         _check_image(item[0])
