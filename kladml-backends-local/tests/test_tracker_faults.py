@@ -716,12 +716,12 @@ def test_two_processes_do_not_resume_one_run(tracker, start_python, lab):
 
 def test_a_run_whose_note_could_not_be_written_is_still_this_processs(tracker, monkeypatch):
     """A full disk takes no note of who has the lock: the same process must not take its own run for a dead one's."""
-    from kladml.files.lock import FolderLock
+    from kladml.files import lock
 
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(FolderLock, "_write_note", full)
+    monkeypatch.setattr(lock, "write_note", full)
     run_id = tracker.start_run("digits")
     log(tracker, range(100))
     assert tracker.get_run(run_id).status == "RUNNING"
