@@ -88,6 +88,8 @@ def install(session: nox.Session, *args: str) -> None:
     """Install under the constraints; bytecode is left to the first import, which halves the time."""
     # Images of containers often forbid it. Every process of the tests would then compile torch for itself.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
+    # As many processes compute as there are processors; threads of each would wait for one another.
+    session.env.setdefault("OMP_NUM_THREADS", "1")
     session.install("--no-compile", "--constraint", str(CONSTRAINTS), *args)
 
 

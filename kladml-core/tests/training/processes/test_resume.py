@@ -8,12 +8,15 @@ checkpoints as possible.
 from __future__ import annotations
 
 import json
+import os
 from itertools import count, cycle
 
 import pytest
 
 WINDOWS = {"gradient_accumulation_steps": 3}
 STRATEGIES = [(1, "ddp"), (2, "ddp"), (3, "ddp"), (2, "fsdp"), (3, "fsdp")]
+LONG = pytest.mark.skipif(os.environ.get("KLADML_RELIABILITY") != "1", reason="takes long: nox -s reliability runs it")
+EVERYWHERE = [pytest.param(*each, marks=[LONG] if each[0] > 2 else []) for each in STRATEGIES]
 
 
 def killed(point, number, **how):
@@ -42,7 +45,7 @@ def exact(lab, harness):
 # Where it is interrupted
 
 
-@pytest.mark.parametrize(("world", "strategy"), STRATEGIES)
+@pytest.mark.parametrize(("world", "strategy"), EVERYWHERE)
 def test_a_training_that_is_killed_every_few_batches_ends_exactly(lab, harness, world, strategy):
     job = {"world": world, "training": {"strategy": strategy}}
     training, lives = lab.new(**job), 0
@@ -57,7 +60,7 @@ def test_a_training_that_is_killed_every_few_batches_ends_exactly(lab, harness, 
     assert harness.differences(lab.uninterrupted(**job), training.end()) == []
 
 
-@pytest.mark.parametrize(("world", "strategy"), STRATEGIES)
+@pytest.mark.parametrize(("world", "strategy"), EVERYWHERE)
 def test_a_training_that_is_stopped_in_every_single_batch_ends_exactly(lab, harness, world, strategy):
     """Windows of three batches: most of the checkpoints hold gradients that no step has used yet."""
     job = {"world": world, "training": {**WINDOWS, "strategy": strategy}}
