@@ -17,7 +17,7 @@ Examples:
 
 \b
   kladml ui
-  kladml ui --workspace ~/work/digits
+  kladml ui --workspace ../digits
   kladml ui --web --port 5001
 
 In the terminal, ? shows the keys of a screen and q ends it. It needs the
